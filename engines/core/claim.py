@@ -1,0 +1,63 @@
+"""What a system is said to do, and the small experiments that show whether it does here."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .result import Result
+from .runspec import RunSpec
+
+State = Literal[
+    "holds", "direction only", "does not hold", "not at this size", "loses here", "measured", "backend missing", "not run"
+]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`measured` against `threshold`, both in `unit`; `threshold` is None where nothing was promised."""
+
+    measured: float
+    threshold: float | None
+    unit: str
+    state: State
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One measured statement: its runs (ordinary specs) and a pure function from their results to a verdict.
+
+    `verdict` computes nothing but ratios, margins and tests. Parts may share runs: equal specs run once.
+    """
+
+    name: str
+    runs: Sequence[RunSpec]
+    verdict: Callable[[Sequence[Result]], Verdict]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`statement`: what is claimed here. `headline`: what the paper says. `seconds`: expected, on 2 cores."""
+
+    system: str
+    statement: str
+    headline: str
+    parts: Sequence[Part]
+    seconds: float = 180.0
+
+    def specs(self) -> list[RunSpec]:
+        """Every distinct run, in the order in which the parts name them."""
+        return list({spec.hash(): spec for part in self.parts for spec in part.runs}.values())
+
+    def judge(self, results: dict[str, Result]) -> dict[str, Verdict]:
+        """Verdicts by part name, from results by spec hash; `not run` where a run is missing."""
+        verdicts = {}
+        for part in self.parts:
+            found = [results[spec.hash()] for spec in part.runs if spec.hash() in results]
+            complete = len(found) == len(part.runs)
+            verdicts[part.name] = part.verdict(found) if complete else Verdict(float("nan"), None, "", "not run")
+        return verdicts
+
+    def describe(self) -> dict[str, Any]:
+        return {"system": self.system, "statement": self.statement, "headline": self.headline, "seconds": self.seconds,
+                "parts": [part.name for part in self.parts]}

@@ -1,0 +1,142 @@
+"""Which engines, problems and methods there are: by listing folders, and by the entry-point group `assay.engines`."""
+
+import importlib
+import inspect
+import pkgutil
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import metadata
+from types import ModuleType
+from typing import Any, TypeVar
+
+from .claim import Claim
+from .errors import InvalidSpec
+from .method import Method
+from .problem import Problem
+from .provenance import distribution_version
+
+GROUP = "assay.engines"
+T = TypeVar("T")
+
+
+@dataclass
+class Engine:
+    """A field of work. `package` is the dotted package whose `problems`, `methods` and `claims` folders hold its parts."""
+
+    id: str
+    title: str
+    description: str
+    package: str
+    problems: dict[str, type[Problem]] = field(default_factory=dict)
+    methods: dict[str, type[Method]] = field(default_factory=dict)
+    claims: dict[str, Claim] = field(default_factory=dict)
+
+    def load(self) -> "Engine":
+        for folder in ("problems", "methods", "claims"):
+            for module in _modules(f"{self.package}.{folder}"):
+                self.add(module)
+        return self
+
+    def add(self, module: ModuleType) -> None:
+        """Take in the problems, methods and claims that `module` itself defines."""
+        for value in vars(module).values():
+            if isinstance(value, Claim):
+                self.claims[value.system] = value
+            elif inspect.isclass(value) and value.__module__ == module.__name__ and "id" in vars(value):
+                if issubclass(value, Problem):
+                    self.problems[value.id] = value
+                elif issubclass(value, Method):
+                    self.methods[value.id] = value
+
+
+def _modules(package: str) -> list[ModuleType]:
+    try:
+        folder = importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name == package:
+            return []  # an engine without claims, a plug-in without problems
+        raise
+    return [importlib.import_module(f"{package}.{entry.name}") for entry in pkgutil.iter_modules(folder.__path__)]
+
+
+@lru_cache(maxsize=1)
+def engines() -> dict[str, Engine]:
+    """All engines by id. A plug-in that fails to import is reported by `plugin_errors()`, and breaks nothing."""
+    import engines as root
+
+    found: dict[str, Engine] = {}
+    for entry in pkgutil.iter_modules(root.__path__):
+        if entry.ispkg and entry.name != "core":
+            one: Engine = importlib.import_module(f"engines.{entry.name}.engine").engine
+            found[one.id] = one.load()
+    for point in metadata.entry_points(group=GROUP):
+        try:
+            _plug_in(found, point)
+        except Exception as error:  # another author's package: say so, go on
+            plugin_errors()[point.value] = f"{type(error).__name__}: {error}"
+    return found
+
+
+@lru_cache(maxsize=1)
+def plugin_errors() -> dict[str, str]:
+    return {}
+
+
+def _plug_in(found: dict[str, Engine], point: metadata.EntryPoint) -> None:
+    """An entry point names an `Engine`, or a module or package whose parts extend the engine of the point's name."""
+    target: Any = point.load()
+    if isinstance(target, Engine):
+        found[target.id] = target.load()
+        return
+    engine = found[point.name]
+    engine.add(target)
+    if hasattr(target, "__path__"):
+        for folder in ("problems", "methods", "claims"):
+            for module in _modules(f"{target.__name__}.{folder}"):
+                engine.add(module)
+
+
+def engine(id: str) -> Engine:
+    """Raises `InvalidSpec` for an unknown id."""
+    if id not in engines():
+        raise InvalidSpec({"engine": f"unknown engine {id!r}; known: {', '.join(sorted(engines()))}"})
+    return engines()[id]
+
+
+def describe() -> list[dict[str, Any]]:
+    """The whole catalogue as JSON-ready data: what a worker announces."""
+    return [
+        {
+            "id": one.id, "title": one.title, "description": one.description,
+            "problems": [_describe_problem(problem) for problem in one.problems.values()],
+            "methods": [_describe_method(method, one) for method in one.methods.values()],
+            "claims": [claim.describe() for claim in one.claims.values()],
+        }
+        for one in engines().values()
+    ]
+
+
+def _describe(cls: type[Problem] | type[Method]) -> dict[str, Any]:
+    return {
+        "id": cls.id, "title": cls.title, "docs": inspect.getdoc(cls) or "", "schema": cls.model_json_schema(),
+        "version": distribution_version(cls), "code": _code(cls),
+    }
+
+
+def _describe_problem(problem: type[Problem]) -> dict[str, Any]:
+    return _describe(problem) | {"metrics": [vars(metric) for metric in problem.metrics]}
+
+
+def _describe_method(method: type[Method], one: Engine) -> dict[str, Any]:
+    return _describe(method) | {
+        "source": vars(method.source) if method.source else None,
+        "checkpointable": method.checkpointable,
+        "accepts": {id: method().accepts(problem()) for id, problem in one.problems.items()},
+    }
+
+
+def _code(cls: type) -> str:
+    try:
+        return inspect.getsource(inspect.getmodule(cls) or cls)
+    except (OSError, TypeError):
+        return ""

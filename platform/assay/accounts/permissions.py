@@ -1,0 +1,35 @@
+"""The one place that says who may do what. Objects in a project one may not see do not exist (404)."""
+
+from django.db.models import QuerySet
+
+from .models import Membership, Project, Role, Scope, Token, User
+
+RANK = {Role.VIEWER: 1, Role.EDITOR: 2, Role.ADMIN: 3}
+NEEDED_SCOPE = {Role.VIEWER: Scope.READ, Role.EDITOR: Scope.WRITE, Role.ADMIN: Scope.ADMIN}
+SCOPE_RANK = {Scope.READ: 1, Scope.WRITE: 2, Scope.ADMIN: 3}
+
+
+def visible_projects(user: User) -> QuerySet[Project]:
+    """The projects that `user` may see."""
+    if user.is_superuser:
+        return Project.objects.all()
+    return Project.objects.filter(memberships__user_id=user.pk)
+
+
+def role_in(user: User, project: Project) -> Role | None:
+    if user.is_superuser:
+        return Role.ADMIN
+    role = Membership.objects.filter(project=project, user_id=user.pk).values_list("role", flat=True).first()
+    return Role(role) if role else None
+
+
+def may(user: User, needed: Role, project: Project, token: Token | None = None) -> bool:
+    """Whether `user`, acting through `token` if there is one, may do in `project` what asks for role `needed`."""
+    role = role_in(user, project)
+    if role is None or RANK[role] < RANK[needed]:
+        return False
+    return token is None or token_covers(token, needed)
+
+
+def token_covers(token: Token, needed: Role) -> bool:
+    return SCOPE_RANK[Scope(token.scope)] >= SCOPE_RANK[NEEDED_SCOPE[needed]]

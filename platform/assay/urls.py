@@ -1,0 +1,8 @@
+"""Every address: pages, API, dashboards, admin."""
+
+from django.contrib import admin
+from django.urls import path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+]

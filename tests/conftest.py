@@ -1,0 +1,65 @@
+"""Tests run in a home of their own; nothing here touches ./var or a server's existing databases."""
+
+import os
+import shutil
+import socket
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+HOME = Path(tempfile.mkdtemp(prefix="assay-tests-"))
+os.environ["ASSAY_HOME"] = str(HOME)
+os.environ.setdefault("LOG_LEVEL", "WARNING")
+if not os.environ.get("DATA_ROOT") and (ROOT.parent / "shared" / "data").is_dir():
+    os.environ["DATA_ROOT"] = str(ROOT.parent / "shared" / "data")
+
+POSTGRES = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
+IN_CI = bool(os.environ.get("CI"))
+
+
+def unavailable(what: str) -> None:
+    """Skip, saying why; in CI a missing server is a failure."""
+    if IN_CI:
+        pytest.fail(f"{what}: required in CI")
+    pytest.skip(what)
+
+
+def pytest_sessionfinish() -> None:
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real data files."""
+    root = Path(os.environ.get("DATA_ROOT", ""))
+    if not os.environ.get("DATA_ROOT") or not root.is_dir():
+        unavailable("DATA_ROOT is not set to a folder of data files")
+    return root
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """A new, empty PostgreSQL database, dropped afterwards."""
+    import psycopg
+    from psycopg import sql
+
+    try:
+        server = psycopg.connect(POSTGRES, autocommit=True, connect_timeout=3)
+    except psycopg.OperationalError as error:
+        unavailable(f"no PostgreSQL at {POSTGRES}: {error}")
+    name = f"assay_test_{uuid.uuid4().hex[:12]}"
+    with server:
+        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield POSTGRES.rpartition("/")[0] + "/" + name
+        server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
