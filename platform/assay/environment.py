@@ -1,7 +1,9 @@
 """Reading settings from environment variables; an error names the variable and what would be right."""
 
+import hashlib
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -50,3 +52,16 @@ def secret(name: str, file: Path) -> str:
             pass
         scratch.unlink()
     return file.read_text().strip()
+
+
+def broker_socket(home: Path) -> Path:
+    """Where the embedded broker of `home` listens.
+
+    A unix socket's path has at most 107 bytes (103 on macOS); a longer home gets a short folder in the temporary
+    folder, the same one every time.
+    """
+    socket = home / "redis.sock"
+    if len(os.fsencode(socket)) <= 100:
+        return socket
+    name = hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"assay-{os.getuid()}-{name}" / "redis.sock"

@@ -86,7 +86,7 @@ elif not DATABASES["default"]["ENGINE"].endswith("postgresql"):
     raise ImproperlyConfigured("DATABASE_URL: use sqlite:/// or postgresql://")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-REDIS_URL = env.text("REDIS_URL", f"redis+socket://{ASSAY_HOME / 'redis.sock'}")
+REDIS_URL = env.text("REDIS_URL", f"redis+socket://{env.broker_socket(ASSAY_HOME)}")
 DATA_ROOT = Path(env.text("DATA_ROOT", str(ASSAY_HOME / "data"))).resolve()
 MEDIA_ROOT = Path(env.text("MEDIA_ROOT", str(ASSAY_HOME / "media"))).resolve()
 STORAGES = {
