@@ -1,6 +1,8 @@
 """The one place that says who may do what. Objects in a project one may not see do not exist (404)."""
 
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
+from django.http import Http404
 
 from .models import Membership, Project, Role, Scope, Token, User
 
@@ -33,3 +35,14 @@ def may(user: User, needed: Role, project: Project, token: Token | None = None) 
 
 def token_covers(token: Token, needed: Role) -> bool:
     return SCOPE_RANK[Scope(token.scope)] >= SCOPE_RANK[NEEDED_SCOPE[needed]]
+
+
+def require(user: User, needed: Role, project: Project, token: Token | None = None) -> None:
+    """Raises `Http404` when `user` cannot see the project, `PermissionDenied` when the role or the token is too low."""
+    role = role_in(user, project)
+    if role is None:
+        raise Http404
+    if RANK[role] < RANK[needed]:
+        raise PermissionDenied(f"this needs role {needed} in project {project.slug}; yours is {role}")
+    if token is not None and not token_covers(token, needed):
+        raise PermissionDenied(f"this needs a token of scope {NEEDED_SCOPE[needed]}; yours is {token.scope}")

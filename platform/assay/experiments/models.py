@@ -26,7 +26,7 @@ class Experiment(models.Model):
     tags = models.JSONField(default=list)
     notes = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
-    idempotency_key = models.CharField(max_length=200, null=True, blank=True)
+    idempotency_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001 (unique where given)
 
     class Meta:
         ordering = ("-id",)
