@@ -1,0 +1,250 @@
+"""Reading the store: whole series, many thinned ones, tables of last values.
+
+Attempts are merged everywhere: a run that goes on from a checkpoint repeats the steps since then, so the points of an
+earlier attempt count only below the first step of the next attempt's series of the same key. Reading raises one of
+`store.Unavailable` when the database is away.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Row, Select, select
+
+from . import schema
+from .codec import decode_many
+from .downsample import downsample
+from .retention import delete
+from .store import Kind, Store
+
+if TYPE_CHECKING:  # 60 MB, which a web process that draws nothing does without
+    import pyarrow
+
+__all__ = ["Series", "delete", "keys", "last_values", "many", "series"]
+
+AT_ONCE = 500  # values in one `IN`
+WHOLE = 2**22  # points that may be in memory before they are thinned, unless one series has more
+LOWEST, HIGHEST = -(2**63), 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points in the order in which they were reported; both arrays have shape (n,). NaN and infinities are values."""
+
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+class Part(NamedTuple):
+    """One attempt's share of a merged series: its row, and the steps that count, `first` to `last` inclusive."""
+
+    id: int
+    n: int
+    owner: int
+    key: str
+    first: int
+    last: int
+    whole: bool  # whether all its points count
+
+
+def keys(store: Store, owners: Sequence[int], kind: Kind = "run") -> dict[int, list[str]]:
+    """The sorted names of what each owner has reported; every owner asked for is in the answer."""
+    found: dict[int, set[str]] = {owner: set() for owner in owners}
+    table = schema.series
+    with store.reading() as connection:
+        for some in _slices(owners):
+            query = select(table.c.owner, table.c.key).where(table.c.kind == kind, table.c.owner.in_(some))
+            for owner, key in connection.execute(query.distinct()):
+                found[owner].add(key)
+    return {owner: sorted(names) for owner, names in found.items()}
+
+
+def series(store: Store, owner: int, key: str, kind: Kind = "run") -> Series:
+    """All points of one key, attempts merged; empty when there are none."""
+    with store.reading() as connection:
+        parts = _parts(connection, [owner], [key], kind, LOWEST, HIGHEST)
+        return _read(connection, parts).get((owner, key), _EMPTY)
+
+
+def many(
+    store: Store,
+    owners: Sequence[int],
+    keys: Sequence[str],
+    *,
+    points: int = 1000,
+    first: int | None = None,
+    last: int | None = None,
+    kind: Kind = "run",
+) -> dict[tuple[int, str], Series]:
+    """Each of the keys of each of the owners, from step `first` to step `last` (inclusive), thinned to `points` points.
+
+    A pair without points is absent. See `downsample` for which points stay; raises `ValueError` for `points` under 8.
+    """
+    low, high = LOWEST if first is None else first, HIGHEST if last is None else last
+    with store.reading() as connection:
+        thinned: dict[tuple[int, str], Series] = {}
+        parts = _parts(connection, owners, keys, kind, low, high)
+        for some in _bounded(_by_pair(parts)):
+            whole = _read(connection, [part for pair in some for part in pair])
+            for pair, full in whole.items():
+                thinned[pair] = Series(*downsample(full.steps, full.values, points))
+        return thinned
+
+
+def last_values(store: Store, owners: Sequence[int], kind: Kind = "run") -> "pyarrow.Table":
+    """One row for each owner and key, sorted: owner, key, n, last_step, last, min, max.
+
+    `last` is the value reported last (NaN and infinities as they are); min and max are of finite values, null without
+    any. `n` counts points ever written, those that `retention.prune` removed too.
+    """
+    import pyarrow
+
+    with store.reading() as connection:
+        rows = [row for some in _slices(owners) for row in _last_rows(connection, some, kind)]
+    rows.sort(key=lambda row: row[:2])
+    columns = list(zip(*rows, strict=True)) or [()] * len(_LAST)
+    types = [pyarrow.type_for_alias(name) for name in _LAST.values()]
+    arrays = [pyarrow.array(column, kind) for column, kind in zip(columns, types, strict=True)]
+    return pyarrow.table(dict(zip(_LAST, arrays, strict=True)))
+
+
+_LAST = {
+    "owner": "int64", "key": "string", "n": "int64",
+    "last_step": "int64", "last": "float64", "min": "float64", "max": "float64",
+}  # fmt: skip
+_EMPTY = Series(np.empty(0, np.int64), np.empty(0, np.float64))
+
+
+def _slices(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), AT_ONCE):
+        yield items[start : start + AT_ONCE]
+
+
+# -- which points count --------------------------------------------------------------------------------
+
+
+def _parts(
+    connection: Connection, owners: Sequence[int], keys: Sequence[str], kind: Kind, first: int, last: int
+) -> list[Part]:
+    """What is to be read, in the order of owner, key and attempt."""
+    table = schema.series
+    query = select(*(table.c[name] for name in ("id", "n", "owner", "key", "attempt", "first_step"))).where(
+        table.c.kind == kind, table.c.n > 0
+    )
+    rows = [
+        row
+        for some in _slices(sorted(set(owners)))
+        for names in _slices(sorted(set(keys)))
+        for row in connection.execute(query.where(table.c.owner.in_(some), table.c.key.in_(names)))
+    ]
+    rows.sort(key=lambda row: (row.owner, row.key, row.attempt))
+    parts: list[Part] = []
+    for _pair, attempts in groupby(rows, key=lambda row: (row.owner, row.key)):
+        parts += _merged(list(attempts), first, last)
+    return parts
+
+
+def _merged(attempts: list[Row[Any]], first: int, last: int) -> list[Part]:
+    """The parts of one series: each attempt's points below the first step of every later one."""
+    parts = []
+    below: int | None = None
+    for row in reversed(attempts):
+        high = last if below is None else min(last, below - 1)
+        if first <= high:
+            parts.append(Part(row.id, row.n, row.owner, row.key, first, high, whole=(first, high) == (LOWEST, HIGHEST)))
+        below = row.first_step if below is None else min(below, row.first_step)
+    return parts[::-1]
+
+
+def _by_pair(parts: list[Part]) -> list[list[Part]]:
+    return [list(group) for _pair, group in groupby(parts, key=lambda part: (part.owner, part.key))]
+
+
+def _bounded(pairs: list[list[Part]]) -> Iterator[list[list[Part]]]:
+    """The pairs in groups of at most `WHOLE` points and at least one pair."""
+    group: list[list[Part]] = []
+    held = 0
+    for pair in pairs:
+        size = sum(part.n for part in pair)
+        if group and held + size > WHOLE:
+            yield group
+            group, held = [], 0
+        group.append(pair)
+        held += size
+    if group:
+        yield group
+
+
+# -- their chunks ----------------------------------------------------------------------------------------
+
+
+def _read(connection: Connection, parts: list[Part]) -> dict[tuple[int, str], Series]:
+    """The series that `parts` make up; one without points is absent."""
+    payloads = _payloads(connection, parts)
+    found = {}
+    for pair in _by_pair(parts):
+        pieces = [_points(part, payloads[part.id]) for part in pair if part.id in payloads]
+        whole = pieces[0] if len(pieces) == 1 else Series(*_joined(pieces))
+        if len(whole):
+            found[pair[0].owner, pair[0].key] = whole
+    return found
+
+
+def _joined(pieces: Iterable[Series]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    pieces = [_EMPTY, *pieces]
+    return np.concatenate([piece.steps for piece in pieces]), np.concatenate([piece.values for piece in pieces])
+
+
+def _payloads(connection: Connection, parts: list[Part]) -> dict[int, list[bytes]]:
+    """The chunks of each part that may hold points that count, in order."""
+    found: dict[int, list[bytes]] = {}
+    for some in _slices(parts):
+        for row in connection.execute(_chunks_between(some)):
+            found.setdefault(row.series, []).append(row.payload)
+    return found
+
+
+def _chunks_between(parts: Sequence[Part]) -> Select[Any]:
+    """Chunks that reach into the widest range asked for: attempts' own ranges are cut after decoding."""
+    table = schema.chunk
+    query = select(table.c.series, table.c.payload).where(table.c.series.in_([part.id for part in parts]))
+    low, high = min(part.first for part in parts), max(part.last for part in parts)
+    if low > LOWEST:
+        query = query.where(table.c.last_step >= low)
+    if high < HIGHEST:
+        query = query.where(table.c.first_step <= high)
+    return query.order_by(table.c.series, table.c.seq)
+
+
+def _points(part: Part, payloads: list[bytes]) -> Series:
+    steps, values = decode_many(payloads)
+    if part.whole:
+        return Series(steps, values)
+    counts = (steps >= part.first) & (steps <= part.last)
+    return Series(steps[counts], values[counts])
+
+
+# -- last values -----------------------------------------------------------------------------------------
+
+
+def _last_rows(connection: Connection, owners: Sequence[int], kind: Kind) -> Iterator[tuple[Any, ...]]:
+    table = schema.series
+    query = select(table).where(table.c.kind == kind, table.c.owner.in_(owners), table.c.n > 0)
+    rows = sorted(connection.execute(query), key=lambda row: (row.owner, row.key, row.attempt))
+    for (owner, key), group in groupby(rows, key=lambda row: (row.owner, row.key)):
+        attempts = list(group)
+        newest = attempts[-1]
+        last = float(np.int64(newest.last_bits).view(np.float64))
+        n, low, high = newest.n, newest.min, newest.max
+        if len(attempts) > 1:  # seldom: only points that count may be counted
+            merged = _read(connection, _merged(attempts, LOWEST, HIGHEST)).get((owner, key), _EMPTY)
+            finite = merged.values[np.isfinite(merged.values)]
+            n = len(merged)
+            low, high = (float(finite.min()), float(finite.max())) if len(finite) else (None, None)
+        yield owner, key, n, newest.last_step, last, low, high
