@@ -66,13 +66,17 @@ class Context:
 
     def check(self, step: int | None = None) -> None:
         """Poll for cancellation and a spent budget without reporting: cheap, for the inside of long loops."""
-        if self._recorder.cancelled():
-            raise Cancelled
+        self.poll()
         if step is not None:
             self._spent["steps"] = step
         if not self._budget_said and self._is_spent():
             self._budget_said = True  # once, so that the final evaluation may still report
             raise BudgetSpent
+
+    def poll(self) -> None:
+        """Raise `Cancelled` when a person asked to stop, and nothing else: for long evaluations."""
+        if self._recorder.cancelled():
+            raise Cancelled
 
     def _is_spent(self) -> bool:
         if "seconds" in self._limits and self.clock.seconds >= self._limits["seconds"]:
@@ -129,7 +133,8 @@ class Context:
         """Keep `state` (tensors, numbers, strings, lists and dicts of them) to go on from after a crash."""
         with self.clock.paused():
             self._folder.mkdir(parents=True, exist_ok=True)
-            whole = {"state": state, "seconds": self.clock.seconds, "spent": self._spent}
+            whole = {"state": state, "seconds": self.clock.seconds, "cpu_seconds": self.clock.cpu_seconds,
+                     "spent": self._spent}
             handle, scratch = tempfile.mkstemp(dir=self._folder, prefix=".checkpoint-")
             try:
                 with os.fdopen(handle, "wb") as file:
@@ -142,12 +147,12 @@ class Context:
                 raise
 
     def restored(self) -> Any | None:
-        """The newest checkpoint's state, or None; the clock and the spent budget go on from it."""
+        """The newest checkpoint's state (tensors on the CPU), or None; the clock and the spent budget go on from it."""
         if not self._checkpoint_path.exists():
             return None
-        whole = torch.load(self._checkpoint_path, map_location=self.device, weights_only=True)
+        whole = torch.load(self._checkpoint_path, map_location="cpu", weights_only=True)
         self._spent = dict(whole["spent"])
-        self.clock = Clock(self.device, already=whole["seconds"])
+        self.clock = Clock(self.device, already=whole["seconds"], already_cpu=whole["cpu_seconds"])
         return whole["state"]
 
 

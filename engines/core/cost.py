@@ -15,9 +15,9 @@ RAPL = Path("/sys/class/powercap")
 class Clock:
     """Wall and CPU seconds of the method's own work; `paused()` stops both (evaluation, cached builds)."""
 
-    def __init__(self, device: torch.device, already: float = 0.0):
+    def __init__(self, device: torch.device, already: float = 0.0, already_cpu: float = 0.0):
         self._device = device
-        self._wall, self._cpu, self._depth = already, 0.0, 0
+        self._wall, self._cpu, self._depth = already, already_cpu, 0
         self._resume()
 
     def _synchronise(self) -> None:

@@ -1,0 +1,1 @@
+"""Training algorithms and learning-rate schedules on small problems whose answers are known."""

@@ -1,0 +1,1 @@
+"""What the published systems claim, and the runs that show it."""
