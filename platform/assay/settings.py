@@ -15,6 +15,7 @@ ASSAY_HOME = Path(env.text("ASSAY_HOME", str(ROOT / "var"))).resolve()
 DEBUG = env.flag("DEBUG")
 SECRET_KEY = env.secret("SECRET_KEY", ASSAY_HOME / "secret_key")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_FAILURE_VIEW = "assay.web.errors.csrf_failed"
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 PRODUCTION_HTTPS = env.flag("HTTPS")
 
@@ -60,6 +61,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "assay.web.context.shell",
             ],
         },
     }

@@ -1,8 +1,14 @@
 """Every address: pages, API, dashboards, admin."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("", include("assay.web.urls")),
 ]
+
+handler400 = "assay.web.errors.bad_request"
+handler403 = "assay.web.errors.not_allowed"
+handler404 = "assay.web.errors.not_found"
+handler500 = "assay.web.errors.broken"

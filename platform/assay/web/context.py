@@ -1,0 +1,77 @@
+"""What the shell around every page shows: navigation, projects, search."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.functional import SimpleLazyObject
+
+from assay.accounts.models import Project, Role, User
+from assay.accounts.permissions import RANK, visible_projects
+
+NAVIGATION = (
+    ("home", "Home", "house", ("home",)),
+    ("experiments", "Experiments", "list-ul", ("experiment", "run")),
+    ("catalogue", "Catalogue", "journal-code", ("catalogue",)),
+    ("fleet", "Fleet", "hdd-rack", ("fleet",)),
+)
+
+
+@dataclass(frozen=True)
+class Link:
+    title: str
+    url: str
+    icon: str
+    current: bool
+
+
+def shell(request: HttpRequest) -> dict[str, Any]:
+    """The template variable `shell`, made only where a template asks for it."""
+    return {"shell": SimpleLazyObject(lambda: _shell(request))}
+
+
+def _shell(request: HttpRequest) -> dict[str, Any]:
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return {"navigation": [], "query": ""}
+    name = (request.resolver_match.url_name or "") if request.resolver_match else ""
+    compare = compare_url()
+    return {
+        "navigation": [
+            Link(title, reverse(view), icon, any(name.startswith(part) for part in parts))
+            for view, title, icon, parts in NAVIGATION if view == 'home'
+        ],
+        "dashboards": [Link("Compare", compare, "bar-chart-line", request.path.startswith(compare))] if compare else [],
+        "compare": compare,
+        "projects": list(visible_projects(user)),
+        "project": current_project(request),
+        "may_edit": may_edit_any(user),
+        "query": request.GET.get("q", "")[:200] if name == "search" else "",
+    }
+
+
+def compare_url() -> str:
+    """Where the dashboard `Compare` lies; empty when no dashboards are mounted."""
+    try:
+        return reverse("compare")
+    except NoReverseMatch:
+        return ""
+
+
+def current_project(request: HttpRequest) -> Project | None:
+    """The project that the person switched to, as long as they may see it; None means all."""
+    slug = request.session.get("project") if hasattr(request, "session") else None
+    return visible_projects(request.user).filter(slug=slug).first() if slug else None
+
+
+def editable_projects(user: User) -> list[Project]:
+    """The projects in which `user` may start experiments."""
+    if user.is_superuser:
+        return list(Project.objects.all())
+    enough = [role for role, rank in RANK.items() if rank >= RANK[Role.EDITOR]]
+    return list(Project.objects.filter(memberships__user=user, memberships__role__in=enough))
+
+
+def may_edit_any(user: User) -> bool:
+    return bool(editable_projects(user))

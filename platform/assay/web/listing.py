@@ -1,0 +1,111 @@
+"""Experiments as lists show them: how far they are, and who leads."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+from typing import Any
+
+from django.db.models import Count, Q, QuerySet, TextField
+from django.db.models.functions import Cast
+
+from assay.catalogue.models import Problem
+from assay.experiments.models import Experiment, Run, State
+from assay.experiments.state import ENDED
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The label with the best mean of the headline metric so far. `std` is None for one run."""
+
+    label: str
+    mean: float
+    std: float | None
+    title: str
+    unit: str
+
+
+@dataclass
+class Row:
+    experiment: Experiment
+    states: dict[str, int] = field(default_factory=dict)
+    winner: Winner | None = None
+
+    @property
+    def total(self) -> int:
+        return sum(self.states.values())
+
+    @property
+    def ended(self) -> int:
+        return sum(count for state, count in self.states.items() if state in ENDED)
+
+    @property
+    def state(self) -> str:
+        return overall(self.states)
+
+    @property
+    def methods(self) -> str:
+        return ", ".join(dict.fromkeys(str(method["id"]) for method in self.experiment.methods))
+
+    @property
+    def failed(self) -> int:
+        return sum(self.states.get(state, 0) for state in (State.FAILED, State.TIMED_OUT, State.LOST))
+
+
+def overall(states: Mapping[str, int]) -> str:
+    """One state for many runs: running while any is on its way, else the worst of the ends."""
+    if states.get(State.RUNNING) or (states.get(State.QUEUED) and any(states.get(state) for state in ENDED)):
+        return State.RUNNING
+    order = (State.QUEUED, State.FAILED, State.LOST, State.TIMED_OUT, State.CANCELLED)
+    return next((state for state in order if states.get(state)), State.SUCCEEDED)
+
+
+def in_state(chosen: str) -> Q:
+    """The filter of the list page: experiments with at least one run in the state, or "live" ones."""
+    wanted = [State.QUEUED, State.RUNNING] if chosen == "live" else [chosen]
+    return Q(pk__in=Run.objects.filter(state__in=wanted).values("experiment_id"))
+
+
+def matching(experiments: QuerySet[Experiment], text: str) -> QuerySet[Experiment]:
+    """Every word of `text` occurs in the name, notes, engine, problem, methods, tags or the owner's name."""
+    experiments = experiments.annotate(methods_text=Cast("methods", TextField()), tags_text=Cast("tags", TextField()),
+                                       problem_text=Cast("problem", TextField()))
+    for word in text.replace("\0", "").split()[:10]:
+        fields = ("name", "notes", "engine", "owner__username", "methods_text", "tags_text", "problem_text")
+        experiments = experiments.filter(Q(*((f"{field}__icontains", word) for field in fields), _connector=Q.OR))
+    return experiments
+
+
+def rows(experiments: Sequence[Experiment]) -> list[Row]:
+    """In three queries, whatever their number."""
+    found = {experiment.pk: Row(experiment) for experiment in experiments}
+    of_these = Run.objects.filter(experiment__in=found)
+    counts = of_these.order_by().values_list("experiment_id", "state").annotate(n=Count("pk"))
+    for pk, state, count in counts:
+        found[pk].states[state] = count
+    headlines = _headlines(experiments)
+    values: dict[int, dict[str, list[float]]] = {}
+    succeeded = of_these.filter(state=State.SUCCEEDED)
+    for pk, label, summary in succeeded.values_list("experiment_id", "label", "summary"):
+        metric = headlines.get((found[pk].experiment.engine, found[pk].experiment.problem["id"]))
+        value = summary.get(metric["name"]) if metric else None
+        if isinstance(value, int | float) and math.isfinite(value):
+            values.setdefault(pk, {}).setdefault(label, []).append(value)
+    for pk, by_label in values.items():
+        experiment = found[pk].experiment
+        found[pk].winner = _winner(by_label, headlines[experiment.engine, experiment.problem["id"]])
+    return list(found.values())
+
+
+def _headlines(experiments: Sequence[Experiment]) -> dict[tuple[str, str], dict[str, Any]]:
+    names = {experiment.problem["id"] for experiment in experiments}
+    problems = Problem.objects.filter(name__in=names).values_list("engine_id", "name", "metrics")
+    return {(engine, name): metrics[0] for engine, name, metrics in problems if metrics}
+
+
+def _winner(by_label: Mapping[str, list[float]], metric: Mapping[str, Any]) -> Winner:
+    pick = min if metric["direction"] == "min" else max
+    label = pick(by_label, key=lambda one: fmean(by_label[one]))
+    best = by_label[label]
+    return Winner(label, fmean(best), stdev(best) if len(best) > 1 else None, metric.get("title") or metric["name"],
+                  metric.get("unit", ""))

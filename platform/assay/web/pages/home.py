@@ -1,0 +1,34 @@
+"""Home: the fleet, what runs now, the latest experiments."""
+
+from django.contrib.auth.decorators import login_required
+from django.db.models import Sum
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from assay.catalogue.models import Engine
+from assay.experiments.models import Run, State
+from assay.fleet.models import Node
+
+from .. import access, listing
+from ..context import may_edit_any
+
+RUNNING_SHOWN, LATEST_SHOWN = 12, 10
+
+
+@login_required
+def home(request: HttpRequest) -> HttpResponse:
+    nodes = Node.objects.online()
+    running = access.runs(request).filter(state=State.RUNNING).order_by("started_at")
+    latest = list(access.experiments_here(request)[:LATEST_SHOWN])
+    context = {
+        "nodes": nodes.count(),
+        "slots": nodes.aggregate(total=Sum("slots"))["total"] or 0,
+        "busy": Run.objects.filter(state=State.RUNNING).count(),
+        "queued": Run.objects.filter(state=State.QUEUED).count(),
+        "running": running[:RUNNING_SHOWN],
+        "running_count": running.count(),
+        "latest": listing.rows(latest),
+        "engines": Engine.objects.exists(),
+        "may_edit": may_edit_any(request.user),
+    }
+    return render(request, "web/parts/home_live.html" if access.is_partial(request) else "web/home.html", context)

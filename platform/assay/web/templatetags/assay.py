@@ -1,0 +1,121 @@
+"""Tags and filters of Assay's pages."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from assay.experiments.models import State
+
+from .. import numbers
+from ..prose import code_block, prose
+
+register = template.Library()
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """An icon of the sprite; decoration only, so the words stand beside it."""
+    return format_html('<svg class="icon" aria-hidden="true"><use href="{}#{}"></use></svg>',
+                       static("web/vendor/icons.svg"), name)
+
+
+BYTE_UNITS = ("B", "bytes")
+STATE_ICONS = {
+    State.QUEUED: "hourglass-split", State.RUNNING: "play-circle-fill", State.SUCCEEDED: "check-circle-fill",
+    State.FAILED: "x-circle-fill", State.CANCELLED: "slash-circle-fill", State.TIMED_OUT: "clock-fill",
+    State.LOST: "question-circle-fill",
+}
+
+
+@register.simple_tag
+def state(value: str, words: str = "") -> SafeString:
+    """A state: icon, word and colour."""
+    known = State(value)
+    return format_html('<span class="state state-{}">{}{}</span>', known, icon(STATE_ICONS[known]),
+                       words or State(known).label.lower())
+
+
+@register.simple_tag
+def number(value: Any, unit: str = "") -> SafeString:
+    """A number in short, the full value on hover."""
+    if value is None or isinstance(value, str):
+        return format_html("{}", numbers.short(value))
+    text = numbers.size(value) if unit in BYTE_UNITS else numbers.duration(value) if unit == "s" else numbers.short(value)
+    full = f"{value!r} {unit}".strip()
+    return format_html('<span title="{}">{}</span>', full, text)
+
+
+@register.simple_tag
+def spread(mean: float | None, std: float | None, unit: str = "") -> SafeString:
+    """Mean ± spread in one cell, full values on hover."""
+    if mean is None:
+        return format_html('<span class="muted">–</span>')
+    scale = numbers.size if unit in BYTE_UNITS else numbers.short
+    if std is None:
+        return format_html('<span title="{!r}">{}</span>', mean, scale(mean))
+    shown = numbers.size(std) if unit in BYTE_UNITS else numbers.like(std, mean)
+    both = format_html('{} <span class="spread">± {}</span>', scale(mean), shown)
+    return format_html('<span title="{!r} ± {!r}">{}</span>', mean, std, both)
+
+
+@register.simple_tag
+def ago(moment: datetime | None) -> SafeString:
+    """How long ago, kept current by the page's script; the moment itself without it and on hover."""
+    if moment is None:
+        return format_html('<span class="muted">–</span>')
+    text = f"{moment:%Y-%m-%d %H:%M}"
+    return format_html('<time datetime="{}" title="{:%Y-%m-%d %H:%M:%S} UTC" data-ago>{}</time>', moment.isoformat(),
+                       moment, text)
+
+
+@register.simple_tag(takes_context=True)
+def query(context: Mapping[str, Any], **changes: Any) -> str:
+    """The page's address with some of its query changed; an empty value removes a key."""
+    request: HttpRequest = context["request"]
+    values = request.GET.copy()
+    for key, value in changes.items():
+        if value in ("", None):
+            values.pop(key, None)
+        else:
+            values[key] = str(value)
+    return f"?{values.urlencode()}" if values else request.path
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    return numbers.duration(seconds)
+
+
+@register.filter
+def filesize(count: float | None) -> str:
+    return numbers.size(count)
+
+
+@register.filter
+def get(mapping: Mapping[str, Any], key: str) -> Any:
+    return mapping.get(key)
+
+
+register.filter("prose", prose)
+register.filter("code_block", code_block)
+
+
+@register.simple_tag
+def percent(share: float) -> str:
+    """0.314 as "31 %"; never 100 % before the end."""
+    return f"{int(min(max(share, 0.0), 1.0) * 100)} %"
+
+
+@register.simple_tag(takes_context=True)
+def sort_head(context: Mapping[str, Any], title: str, key: str) -> SafeString:
+    """A column head that sorts; a second press turns the order round."""
+    now = context["request"].GET.get("sort", context.get("default_sort", ""))
+    arrow = icon("arrow-down") if now == f"-{key}" else icon("arrow-up") if now == key else ""
+    return format_html('<a href="{}">{}{}</a>', query(context, sort=key if now == f"-{key}" else f"-{key}", page=""),
+                       title, arrow)
