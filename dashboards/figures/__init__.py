@@ -1,0 +1,1 @@
+"""Figure functions: pure, arrays in, plain dict out; tested without a browser."""

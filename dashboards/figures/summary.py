@@ -1,0 +1,100 @@
+"""The table under the curves: a row per label or run, mean and spread over its runs. Pure: numbers in, rows out."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+COSTS = {"seconds": ("seconds", "s", "min"), "peak_memory": ("peak memory", "MB", "min")}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one run came to: `values` by metric or cost; `state` its state. Non-finite or missing: absent."""
+
+    label: str
+    run: int
+    name: str
+    state: str
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Column:
+    """`direction`: "min" or "max" is better, "" unknown."""
+
+    key: str
+    title: str
+    unit: str
+    direction: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`text` as shown, `full` with all digits for the hover, `best` in its column."""
+
+    text: str
+    full: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    label: str
+    name: str
+    run: int | None
+    states: Mapping[str, int]
+    cells: Sequence[Cell] = field(default_factory=tuple)
+
+
+def summary(measured: Sequence[Measured], columns: Sequence[Column], group: str) -> list[Row]:
+    """A row per label (`group` "label") or per run ("run"), in the order given; the best mean per column is marked."""
+    groups: dict[tuple[str, int], list[Measured]] = {}
+    for one in measured:
+        groups.setdefault((one.label, one.run if group == "run" else 0), []).append(one)
+    means = [{column.key: _moments(members, column.key) for column in columns} for members in groups.values()]
+    best = {column.key: _best([row[column.key][0] for row in means], column.direction) for column in columns}
+    rows = []
+    for ((label, run), members), row in zip(groups.items(), means, strict=True):
+        states: dict[str, int] = {}
+        for member in members:
+            states[member.state] = states.get(member.state, 0) + 1
+        cells = [_cell(*row[column.key], best[column.key]) for column in columns]
+        rows.append(Row(label, members[0].name if run else label, run or None, states, cells))
+    return rows
+
+
+def _moments(members: Sequence[Measured], key: str) -> tuple[float, float, int]:
+    """Mean, sample standard deviation and number of the finite values; NaN where there are too few."""
+    values = [value for member in members if math.isfinite(value := member.values.get(key, math.nan))]
+    if not values:
+        return math.nan, math.nan, 0
+    middle = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return middle, math.nan, 1
+    return middle, math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (len(values) - 1)), len(values)
+
+
+def _best(means: Sequence[float], direction: str) -> float:
+    """The best of `means`; NaN when fewer than two can be compared."""
+    finite = [value for value in means if math.isfinite(value)]
+    if len(finite) < 2 or not direction:
+        return math.nan
+    return max(finite) if direction == "max" else min(finite)
+
+
+def _cell(middle: float, spread: float, n: int, best: float) -> Cell:
+    if not n:
+        return Cell("–")
+    if n == 1:
+        return Cell(short(middle), f"{middle!r}", middle == best)
+    return Cell(f"{short(middle)} ± {short(spread, 2)}", f"{middle!r} ± {spread!r} (n {n})", middle == best)
+
+
+def short(value: float, digits: int = 4) -> str:
+    """`value` with `digits` significant digits, thousands grouped: 0.9642, 12,350, 3.1e-07."""
+    if value == 0:
+        return "0"
+    if not 1e-4 <= abs(value) < 1e7:
+        return f"{value:.{digits - 1}e}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{decimals}f}"

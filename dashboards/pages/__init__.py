@@ -1,0 +1,1 @@
+"""One file per dashboard: its controls, its query, its figure function, its callbacks."""

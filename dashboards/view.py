@@ -1,0 +1,60 @@
+"""Django in front of Dash: login, CSRF, CSP and error pages are Django's; Dash answers through its WSGI app."""
+
+from io import BytesIO
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.gzip import gzip_page
+from django.views.decorators.http import require_GET, require_http_methods
+from werkzeug.test import run_wsgi_app
+
+from .access import ENVIRON_KEY
+from .app import app
+
+YEAR = 365 * 86400
+SCRIPTS = app.csp_hashes()  # of the only inline script: the one that starts Dash's renderer
+
+
+@require_GET
+@login_required
+@ensure_csrf_cookie
+@gzip_page
+def page(request: HttpRequest) -> HttpResponse:
+    """A dashboard's page."""
+    response = answer(request)
+    response._csp_update = {"script-src": SCRIPTS}
+    return response
+
+
+@require_http_methods(["GET", "POST"])
+@gzip_page
+def data(request: HttpRequest) -> HttpResponse:
+    """Layout, dependencies and callbacks: asked for by scripts, so 401 rather than a login page."""
+    if not request.user.is_authenticated:
+        return JsonResponse({"error": {"code": "unauthorized", "message": "sign in", "fields": {}}}, status=401)
+    response = answer(request)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+@require_GET
+@gzip_page
+def file(request: HttpRequest) -> HttpResponse:
+    """Scripts and styles of Dash and of ours: public, and kept by the browser as their address names their version."""
+    response = answer(request)
+    versioned = "m" in request.GET or ".v" in request.path
+    if response.status_code == 200 and versioned:
+        response["Cache-Control"] = f"public, max-age={YEAR}, immutable"
+    return response
+
+
+def answer(request: HttpRequest) -> HttpResponse:
+    """What Dash's WSGI app answers to `request`."""
+    environ = {**request.environ, ENVIRON_KEY: request, "wsgi.input": BytesIO(request.body)}
+    body, status, headers = run_wsgi_app(app.server, environ, buffered=True)
+    response = HttpResponse(b"".join(body), status=int(status.split(" ", 1)[0]))
+    for name, value in headers:
+        if name.lower() != "content-length":
+            response[name] = value
+    return response
