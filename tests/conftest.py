@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.stack import stack  # noqa: F401  a fixture for every folder
+
 ROOT = Path(__file__).resolve().parents[1]
 HOME = Path(tempfile.mkdtemp(prefix="assay-tests-"))
 os.environ["ASSAY_HOME"] = str(HOME)

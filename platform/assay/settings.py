@@ -164,4 +164,6 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
+    # what these tell at INFO stands between a command's own lines
+    "loggers": {name: {"level": "WARNING"} for name in ("axes.apps", "alembic", "httpx")},
 }

@@ -1,0 +1,22 @@
+"""`manage.py up`: all of Assay on this machine, until Ctrl-C."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from tasks.local import Local, Unavailable, sign_in
+
+
+class Command(BaseCommand):
+    help = ("Start broker, web, worker and maintenance under ASSAY_HOME, after bringing its database up to date; "
+            "watch them, and stop them at Ctrl-C. PORT says where.")
+    requires_migrations_checks = False
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            with Local(self.stdout.write) as local:
+                self.stdout.write(sign_in(local.prepare()))
+                local.serve(lambda: self.stdout.write(f"Assay is at {local.url}; logs in {local.home / 'logs'}; "
+                                                      "Ctrl-C stops it"))
+        except Unavailable as error:
+            raise CommandError(str(error)) from None
