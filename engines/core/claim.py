@@ -8,7 +8,8 @@ from .result import Result
 from .runspec import RunSpec
 
 State = Literal[
-    "holds", "direction only", "does not hold", "not at this size", "loses here", "measured", "backend missing", "not run"
+    "holds", "direction only", "does not hold", "not at this size", "loses here", "measured", "backend missing",
+    "not run",
 ]
 
 

@@ -84,7 +84,7 @@ class Context:
         return any(self._spent.get(name, 0) >= limit for name, limit in self._limits.items())
 
     def spend(self, **amounts: float) -> None:
-        """Count work as it is done: `grad_evals=1`, `evaluations=...`, `bytes=...` (sent), `flops=...`, `samples=...`."""
+        """Count work as it is done: `grad_evals=1`, `evaluations=`, `bytes=` (sent), `flops=`, `samples=`."""
         for name, amount in amounts.items():
             self._spent[name] = self._spent.get(name, 0) + amount
 
@@ -141,9 +141,9 @@ class Context:
                     torch.save(whole, file)
                     file.flush()
                     os.fsync(file.fileno())
-                os.replace(scratch, self._checkpoint_path)
+                Path(scratch).replace(self._checkpoint_path)
             except BaseException:
-                os.unlink(scratch)
+                Path(scratch).unlink()
                 raise
 
     def restored(self) -> Any | None:

@@ -69,7 +69,9 @@ def execute(
     return Outcome(context.summary, cost, provenance(type(method), type(problem), where))
 
 
-def run_spec(spec: RunSpec, *, device: str = "cpu", on_progress: Callable[[float, float, str], None] | None = None) -> Result:
+def run_spec(
+    spec: RunSpec, *, device: str = "cpu", on_progress: Callable[[float, float, str], None] | None = None,
+) -> Result:
     """Run `spec` here, keeping its series in memory and its artifacts in a new temporary folder."""
     recorder = MemoryRecorder(on_progress)
     folder = Path(tempfile.mkdtemp(prefix="assay-run-"))

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass
 class Engine:
-    """A field of work. `package` is the dotted package whose `problems`, `methods` and `claims` folders hold its parts."""
+    """A field of work. `package` is the dotted package whose `problems`, `methods` and `claims` folders hold it."""
 
     id: str
     title: str
@@ -44,9 +44,20 @@ class Engine:
                 self.claims[value.system] = value
             elif inspect.isclass(value) and value.__module__ == module.__name__ and "id" in vars(value):
                 if issubclass(value, Problem):
-                    self.problems[value.id] = value
+                    _add(self.problems, value)
                 elif issubclass(value, Method):
-                    self.methods[value.id] = value
+                    _add(self.methods, value)
+
+
+def _add(known: dict[str, type[T]], value: type[T]) -> None:
+    """Raises `TypeError` for an id that another class has, and for a parameter without a default."""
+    id: str = value.id  # type: ignore[attr-defined]
+    if known.get(id, value) is not value:
+        raise TypeError(f"{value.__module__}.{value.__name__}: the id {id!r} belongs to {known[id].__module__}")
+    required = [name for name, field in value.model_fields.items() if field.is_required()]  # type: ignore[attr-defined]
+    if required:
+        raise TypeError(f"{value.__module__}.{value.__name__}: give {', '.join(required)} a default")
+    known[id] = value
 
 
 def _modules(package: str) -> list[ModuleType]:

@@ -12,7 +12,7 @@ from .runspec import RunSpec
 
 @dataclass(frozen=True)
 class Result:
-    """`summary`: final metrics. `cost`: seconds, bytes, joules, counts. `series[name]`: (steps int64, values float64)."""
+    """`summary`: final metrics. `cost`: seconds, bytes, joules, counts. `series[name]`: (steps, values)."""
 
     spec: RunSpec
     summary: dict[str, float]

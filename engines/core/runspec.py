@@ -36,6 +36,14 @@ class RunSpec(BaseModel):
         """SHA-256 (hex) of the canonical JSON."""
         return hashlib.sha256(canonical_json(self.model_dump(mode="json", exclude_none=True)).encode()).hexdigest()
 
+    def resolved(self) -> "RunSpec":
+        """The same piece of work with every parameter spelled out. Raises `InvalidSpec`."""
+        problem, method = self.resolve()
+        return self.model_copy(update={
+            "problem": {"id": problem.id, **problem.model_dump(mode="json")},
+            "method": {"id": method.id, **method.model_dump(mode="json")},
+        })
+
     def resolve(self) -> tuple[Problem, Method]:
         """The problem and the method as typed objects. Raises `InvalidSpec` naming the field."""
         from .registry import engine

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
+import torch._dynamo  # torch.optim imports it at its first step: more than a second that belongs to no run
 from torch import Tensor, nn
 
 from engines.core import BudgetSpent, Context, Diverged, Engine, InvalidSpec, Method, Problem

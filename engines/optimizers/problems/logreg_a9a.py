@@ -134,8 +134,8 @@ def minimum(x: NDArray[np.float64], y: NDArray[np.float64], strength: float) -> 
         value = np.logaddexp(0, -margins).mean() + 0.5 * strength * weights @ weights
         return float(value), -(x.T @ (y * expit(-margins))) / len(y) + strength * weights
 
-    found = minimize(objective, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B",
-                     options={"gtol": 1e-12, "ftol": 0.0, "maxiter": 20_000, "maxfun": 40_000, "maxls": 50, "maxcor": 50})
+    options = {"gtol": 1e-12, "ftol": 0.0, "maxiter": 20_000, "maxfun": 40_000, "maxls": 50, "maxcor": 50}
+    found = minimize(objective, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B", options=options)
     return {"objective": float(found.fun), "gradient": float(np.abs(objective(found.x)[1]).max()),
             "weights": torch.as_tensor(found.x)}
 
