@@ -51,13 +51,12 @@ def _marks(values: NDArray[np.float64], finite: NDArray[np.bool_], most: int) ->
 
 
 def _finite(steps: NDArray[np.int64], values: NDArray[np.float64], points: int) -> NDArray[np.int64]:
-    """Indices that stay of more than `points` finite values, at least 4 of them."""
+    """Indices that stay of more than `points` finite values; `points` >= 5."""
     from tsdownsample import MinMaxLTTBDownsampler  # here, because most processes never draw
 
-    always = {0, len(values) - 1, int(values.argmin()), int(values.argmax())}
     along = (steps,) if _rising(steps) else ()
-    thinned = MinMaxLTTBDownsampler().downsample(*along, values, n_out=max(points - 2, 2))
-    return np.union1d(thinned[: points - len(always)] if points < FEWEST else thinned, sorted(always)).astype(np.intp)
+    thinned = MinMaxLTTBDownsampler().downsample(*along, values, n_out=points - 2)  # both ends are among them
+    return np.union1d(thinned, [values.argmin(), values.argmax()]).astype(np.intp)
 
 
 def _rising(steps: NDArray[np.int64]) -> bool:
