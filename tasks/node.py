@@ -1,0 +1,110 @@
+"""The worker's own row in the fleet."""
+
+import os
+import platform
+import socket
+from importlib import metadata
+from typing import Any
+
+import psutil
+from assay.experiments.models import Run, State
+from assay.fleet.models import Device, Node
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+from . import queue
+
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pydantic", "celery", "Django")
+
+
+class NameTaken(Exception):
+    """Another worker of this name is alive."""
+
+
+@transaction.atomic
+def register(name: str, *, slots: int, queues: list[str], labels: list[str], description: list[dict[str, Any]],
+             gpus: list[dict[str, Any]]) -> Node:
+    """Write or renew the node and its devices; runs that a dead worker of this name held are taken back at once.
+
+    `description`: what `engines.core.describe()` gave. Raises `NameTaken`.
+    """
+    node = Node.objects.select_for_update().filter(name=name).first() or Node(name=name)
+    if node.pk:
+        _check_free(node)
+        for run in Run.objects.filter(node=node, state=State.RUNNING):
+            queue.take_back(run, f"worker {name} started anew")
+    node.hostname, node.pid = socket.gethostname(), os.getpid()
+    node.slots, node.queues, node.labels = slots, queues, labels
+    node.cores, node.memory = max(slots, usable_cores()), psutil.virtual_memory().total
+    node.offers = {f"{one['id']}/{method['id']}": method["version"] for one in description for method in one["methods"]}
+    node.problems = {
+        f"{one['id']}/{problem['id']}": problem["version"] for one in description for problem in one["problems"]
+    }
+    node.packages = {name: version for name in PACKAGES if (version := _version(name))}
+    node.hardware = {
+        "machine": platform.machine(), "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(), "cpu": cpu_model(), "gpus": len(gpus),
+    }
+    node.stopped = node.draining = False
+    node.save()
+    Node.objects.filter(pk=node.pk).update(started_at=Now(), heartbeat_at=Now())
+    Device.objects.filter(node=node).exclude(index__lt=len(gpus)).delete()
+    for gpu in gpus:
+        Device.objects.update_or_create(node=node, index=gpu["index"],
+                                        defaults={key: gpu[key] for key in ("name", "uuid", "memory")})
+    node.refresh_from_db()
+    return node
+
+
+def _check_free(node: Node) -> None:
+    if not Node.objects.online().filter(pk=node.pk).exists() or node.pid == os.getpid():
+        return
+    if node.hostname == socket.gethostname() and not psutil.pid_exists(node.pid):
+        return
+    raise NameTaken(f"a worker named {node.name!r} is running on {node.hostname} (process {node.pid}): "
+                    "choose another --name")
+
+
+def beat(node: Node) -> None:
+    """Say that this node lives, and learn whether somebody wants it drained."""
+    Node.objects.filter(pk=node.pk).update(heartbeat_at=Now(), stopped=False)
+    node.refresh_from_db(fields=["draining"])
+
+
+def goodbye(node: Node) -> None:
+    Node.objects.filter(pk=node.pk).update(stopped=True, heartbeat_at=Now())
+
+
+def usable_cores() -> int:
+    """Of this process: less than the machine's in a container or under taskset."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_memory(slots: int) -> int:
+    """Bytes that a run may use which names no limit itself."""
+    return settings.RUN_MEMORY_MB * 2**20 or psutil.virtual_memory().total // slots
+
+
+def version() -> str:
+    from engines import __version__
+
+    return __version__
+
+
+def cpu_model() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None

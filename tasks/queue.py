@@ -1,0 +1,168 @@
+"""The run table as a queue: acquire, renew, take back. Every clock here is the database's."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from assay.experiments.models import Run, State
+from assay.experiments.state import move
+from assay.fleet.models import Node
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
+from django.db.models.functions import Now
+
+
+@dataclass(frozen=True)
+class Free:
+    """What a node has left at this moment. `empty`: it runs nothing; `closed`: an exclusive run has it."""
+
+    cores: int
+    gpus: tuple[int, ...]
+    empty: bool
+    closed: bool = False
+
+
+class Waiting(NamedTuple):
+    """A queued run, as far as the choice needs it."""
+
+    pk: int
+    engine: str
+    problem: str
+    method: str
+    version: str
+    resources: dict[str, Any] | None
+
+
+class Seen(NamedTuple):
+    attempt: int
+    state: str
+    node: int | None
+    cancel: bool
+
+
+def acquire(node: Node, free: Free) -> Run | None:
+    """The best queued run that `node` can serve now, moved to running on it; None when there is none.
+
+    Best: priority, then the user with the fewest running runs, then age. Two nodes never get the same attempt.
+    """
+    if free.closed or node.draining:
+        return None
+    for pk, gpus in _choices(node, free):
+        if run := _take(pk, node, gpus):
+            return run
+    return None
+
+
+def _choices(node: Node, free: Free) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Runs that fit now, best first, with the GPUs each would get.
+
+    A run that would fit an emptier node holds back those behind it, so that large and exclusive runs get their
+    turn; one that waits for GPUs holds back only runs that want GPUs too.
+    """
+    gpus_held = False
+    for run in waiting(node).iterator(chunk_size=200):
+        resources = (row := Waiting(*run)).resources or {}
+        if not serves(node, row):
+            continue
+        cores, gpus = resources.get("cores", 1), resources.get("gpus", 0)
+        if cores > free.cores or (resources.get("exclusive") and not free.empty):
+            return
+        if gpus and (gpus_held or gpus > len(free.gpus)):
+            gpus_held = True
+            continue
+        yield row.pk, free.gpus[:gpus]
+
+
+def waiting(node: Node) -> QuerySet[Run, Any]:
+    """The queued runs of the node's queues, best first, as rows of `Waiting`."""
+    busy = Run.objects.filter(state=State.RUNNING).values_list("experiment__owner").annotate(Count("pk"))
+    shares = [When(experiment__owner=owner, then=Value(count)) for owner, count in busy]
+    return (
+        Run.objects.filter(state=State.QUEUED, queue__in=node.queues)
+        .annotate(share=Case(*shares, default=Value(0), output_field=IntegerField()))
+        .order_by("-priority", "share", "pk")
+        .values_list("pk", "engine", "problem", "method", "version", "spec__resources")
+    )
+
+
+def serves(node: Node, run: Waiting) -> bool:
+    """Whether `node`, were it empty, could run this: it offers the method at that version, the labels, the devices."""
+    resources = run.resources or {}
+    return (
+        node.offers.get(f"{run.engine}/{run.method}") == run.version
+        and f"{run.engine}/{run.problem}" in node.problems
+        and set(resources.get("labels", ())) <= set(node.labels)
+        and resources.get("cores", 1) <= node.cores
+        and resources.get("gpus", 0) <= node.hardware.get("gpus", 0)
+    )
+
+
+def device_name(gpus: Iterable[int]) -> str:
+    return ",".join(f"gpu{index}" for index in gpus)[:32] or "cpu"
+
+
+def _take(pk: int, node: Node, gpus: tuple[int, ...]) -> Run | None:
+    """One compare-and-set; on PostgreSQL a row that another node is looking at is passed over without waiting."""
+    with transaction.atomic():
+        run = (
+            Run.objects.filter(pk=pk, state=State.QUEUED, queue__in=node.queues)
+            .select_for_update(skip_locked=True, of=("self",)).first()
+        )
+        if run is None or not move(run, State.RUNNING, attempt=run.attempt, node=node, device=device_name(gpus),
+                                   lease_until=Now() + settings.LEASE):
+            return None
+    return run
+
+
+def _held(attempts: Iterable[tuple[int, int]]) -> Q:
+    held = Q(pk__in=[])
+    for pk, attempt in attempts:
+        held |= Q(pk=pk, attempt=attempt)
+    return held
+
+
+def renew(node: Node, attempts: Iterable[tuple[int, int]]) -> int:
+    """Extend the leases of these (run, attempt) in one statement; how many are still ours."""
+    return Run.objects.filter(_held(attempts), state=State.RUNNING, node=node).update(lease_until=Now() + settings.LEASE)
+
+
+def look(runs: Iterable[int]) -> dict[int, Seen]:
+    """The newest attempt, state and wish to cancel of each run, in one query; a deleted run is absent."""
+    rows = Run.objects.filter(pk__in=list(runs)).values_list("pk", "attempt", "state", "node", "cancel_requested_at")
+    return {pk: Seen(attempt, state, node, cancel is not None) for pk, attempt, state, node, cancel in rows}
+
+
+def expired() -> QuerySet[Run]:
+    return Run.objects.filter(Q(lease_until__lt=Now()) | Q(lease_until=None), state=State.RUNNING)
+
+
+def take_back(run: Run, reason: str) -> State | None:
+    """Take a running run from a worker that is gone: queued again while it has attempts left, else lost.
+
+    A run that somebody wanted to cancel is cancelled. None when the run has meanwhile moved by itself.
+    """
+    if run.cancel_requested_at:
+        to, fields = State.CANCELLED, {}
+    elif run.attempt < run.max_attempts:
+        to, fields = State.QUEUED, {}
+    else:
+        to, fields = State.LOST, {"failure_message": f"{reason}; it was attempt {run.attempt} of {run.max_attempts}"}
+    return to if move(run, to, attempt=run.attempt, reason=reason, **fields) else None
+
+
+def take_back_expired(run: Run, reason: str) -> State | None:
+    """`take_back`, if the lease is still expired now: its worker may just have renewed it."""
+    with transaction.atomic():
+        still = expired().filter(pk=run.pk, attempt=run.attempt).select_for_update(of=("self",)).first()
+        return take_back(still, reason) if still else None
+
+
+def put_back(run: Run, reason: str) -> State | None:
+    """Queue a run again that its own worker gives up, without its fault: attempts do not count."""
+    attempt = run.attempt
+    run.refresh_from_db()
+    if run.state != State.RUNNING or run.attempt != attempt:
+        return None
+    to = State.CANCELLED if run.cancel_requested_at else State.QUEUED
+    return to if move(run, to, attempt=attempt, reason=reason) else None

@@ -1,0 +1,265 @@
+"""One attempt at one run, seen from the worker: start its process, pass on what it says, enforce limits, judge its end."""
+
+import logging
+import os
+import shutil
+import threading
+import time
+from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from assay.experiments.models import Run, State
+from assay.experiments.state import move
+from assay.metrics.store import Batch
+from django.conf import settings
+
+from . import artifacts, child, queue, wire
+from .database import persist
+from .ending import Ending, Facts, Stop, judge
+from .forkserver import ForkServer
+from .lease import Lease
+from .memory import MemoryWatch, kernel_kills
+from .runlog import RunLog
+from .writer import Writer
+
+logger = logging.getLogger(__name__)
+TICK = 0.1  # seconds between looks at limits
+GRACE = 0.4  # seconds that a process has to end by itself when asked
+LINGER = 2.0  # seconds that it may live after its last message
+FLUSH = 10.0  # seconds that the end of a run waits for its last points; they are written later otherwise
+READ = 1 << 20  # bytes of output at once
+
+
+class Attempt:
+    """`gpus`: the node's GPUs that are this attempt's own. `memory`: bytes the run may use if it asks for nothing else."""
+
+    def __init__(self, run: Run, gpus: tuple[int, ...], memory: int, provenance: dict[str, Any], writer: Writer,
+                 server: ForkServer, stopping: threading.Event):
+        resources = run.spec.get("resources") or {}
+        self.run, self.gpus, self.cores = run, gpus, int(resources.get("cores", 1))
+        self.exclusive = bool(resources.get("exclusive"))
+        self.lease = Lease(run.pk, run.attempt, settings.LEASE.total_seconds())
+        self.stopped: Stop | None = None
+        self.supervising = True  # until the final write begins
+        self._wall = float(resources.get("wall_seconds") or settings.RUN_WALL_SECONDS)
+        self._memory = int(resources["memory_mb"]) * 2**20 if resources.get("memory_mb") else memory
+        self._provenance, self._writer, self._server, self._stopping = provenance, writer, server, stopping
+        self._log = RunLog(settings.RUN_LOG_BYTES)
+        self._lock = threading.Lock()
+        self._kill_at = float("inf")
+        self._said: dict[str, Any] | None = None
+        self._problem = ""
+        self._control: Connection | None = None
+        self._process: ForkServerProcess | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Of this attempt alone: an older one that is still alive somewhere cannot disturb it."""
+        return run_folder(self.run.pk) / str(self.run.attempt)
+
+    # -- from other threads ------------------------------------------------------------------------
+
+    def stop(self, why: Stop) -> None:
+        """Ask the process to end, and end it after a short grace. The first reason stands."""
+        with self._lock:
+            if self.stopped is not None:
+                return
+            self.stopped = why
+            self.lease.lost = why is Stop.LOST
+            self._kill_at = time.monotonic() + (0.0 if why in (Stop.LOST, Stop.MEMORY) else GRACE)
+            if self._control is not None:
+                try:
+                    self._control.send_bytes(child.CANCEL)
+                except OSError:
+                    pass  # it has just ended
+
+    # -- the slot's thread -------------------------------------------------------------------------
+
+    def execute(self) -> State | None:
+        """Run to the end and write how it ended. The run's new state; None when the run is someone else's by now."""
+        try:
+            ending = self._supervise()
+        except Exception as error:  # our own fault: the run must not hang in "running"
+            logger.exception("run %s, attempt %s", self.run.pk, self.run.attempt)
+            self._destroy()
+            ending = Ending(State.FAILED, "crashed", f"worker: {type(error).__name__}: {error}")
+        return self._finish(ending)
+
+    def _supervise(self) -> Ending:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        inherit_checkpoint(self.folder)
+        before = kernel_kills()
+        theirs, ours = Pipe()
+        output, log = Pipe(duplex=False)
+        job = {
+            "spec": self.run.spec, "folder": str(self.folder), "gpus": list(self.gpus), "cores": self.cores,
+            "artifact_bytes": settings.RUN_ARTIFACT_BYTES,
+            "made_by": {"run": self.run.pk, "attempt": self.run.attempt},
+        }
+        with theirs, log:
+            process = self._process = self._server.spawn(child.main, theirs, log, job)
+        os.set_blocking(output.fileno(), False)
+        memory = MemoryWatch(process.pid or 0, self._memory)
+        with self._lock:
+            self._control = ours
+            if self.stopped is not None:
+                ours.send_bytes(child.CANCEL)
+        with ours, output:
+            self._watch(process, ours, output, memory)
+            code = self._server.exit_code(process)
+            died = code == 255 and not self._server.alive()
+            self._server.forget(process)
+            self._process = None
+            self._drain(ours, output)
+            with self._lock:
+                self._control = None
+        after = kernel_kills()
+        killed = None if before is None or after is None else after > before
+        return judge(Facts(self.stopped, self._said, code, self._wall, self._memory, memory.peak, killed,
+                           self._log.last(), died, self._problem))
+
+    def _watch(self, process: ForkServerProcess, control: Connection, output: Connection, memory: MemoryWatch) -> None:
+        """Until the process has ended."""
+        deadline = time.monotonic() + self._wall
+        sources: list[Any] = [process.sentinel, control, output]
+        next_look = 0.0
+        while True:
+            if self._writer.full:  # the run waits for the store, not the memory of this worker
+                heard = wait([source for source in sources if source is not control], TICK)
+            else:
+                heard = wait(sources, TICK)
+            if control in heard and not self._hear(control):
+                sources.remove(control)
+            if output in heard and not self._read(output):
+                sources.remove(output)
+            if process.sentinel in heard:
+                return
+            now = time.monotonic()
+            if now >= next_look:
+                next_look = now + TICK
+                self._enforce(process, now, deadline, memory)
+
+    def _enforce(self, process: ForkServerProcess, now: float, deadline: float, memory: MemoryWatch) -> None:
+        self._writer.output(self.lease, self._log.due(now))
+        if self.stopped is None and self._said is None:
+            if now > deadline:
+                self.stop(Stop.TIMEOUT)
+            elif memory.exceeded():
+                self.stop(Stop.MEMORY)
+        if now >= self._kill_at:
+            self._server.kill(process)
+
+    def _hear(self, control: Connection) -> bool:
+        """One message of the process; False when there will be no more."""
+        try:
+            message = control.recv_bytes()
+        except (EOFError, OSError):
+            return False
+        try:
+            header, payload = wire.unpack(message)
+            self._take(header, payload)
+        except (ValueError, KeyError, TypeError) as error:  # a method that writes into our pipe
+            self._problem = f"the process sent a broken message: {error}"
+            self._kill_at = 0.0
+        return True
+
+    def _take(self, header: dict[str, Any], payload: bytes) -> None:
+        kind = header["type"]
+        if kind == "points":
+            self._writer.points(self.lease, [
+                Batch(self.run.pk, self.run.attempt, key, steps, values)
+                for key, steps, values in wire.columns(header, payload)
+            ])
+        elif kind == "progress":
+            self._writer.progress(self.lease, header["done"], header["note"])
+        elif kind == "artifact":
+            self._keep(header)
+        elif kind == "ended":
+            self._said = header
+            self._kill_at = min(self._kill_at, time.monotonic() + LINGER)
+            self._server.learn(header["imported"])
+
+    def _keep(self, header: dict[str, Any]) -> None:
+        path = Path(header["file"])
+        if not path.is_relative_to(self.folder):
+            raise ValueError(f"an artifact outside its folder: {path}")
+        try:
+            persist(lambda: artifacts.keep(self.run.pk, self.run.attempt, header["name"], header["media_type"], path),
+                    self._stopping)
+        except OSError as error:
+            self._problem = f"artifact {header['name']!r} could not be kept: {error.strerror or error}"
+            self._kill_at = 0.0
+
+    def _read(self, output: Connection) -> bool:
+        """What there is of output, at most 1 MB; False at its end."""
+        try:
+            data = os.read(output.fileno(), READ)
+        except BlockingIOError:
+            return True
+        if data:
+            self._log.feed(data, time.monotonic())
+        return bool(data)
+
+    def _drain(self, control: Connection, output: Connection) -> None:
+        """What was said before the end; nobody of the group is left to say more."""
+        while control.poll() and self._hear(control):
+            pass
+        while wait([output], 0) and self._read(output):
+            pass
+
+    def _destroy(self) -> None:
+        if self._process is not None:
+            self._server.kill(self._process)
+            wait([self._process.sentinel], 5)
+            self._server.exit_code(self._process)
+            self._server.forget(self._process)
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def _finish(self, ending: Ending) -> State | None:
+        self.supervising = False
+        self._writer.output(self.lease, self._log.end())
+        if ending.state is None:
+            return None
+        self._writer.flush(2.0 if self._stopping.is_set() else FLUSH)
+        state = persist(lambda: self._write(ending), self._stopping)
+        if state is None:
+            self.lease.lost = True
+            return None
+        self.lease.ended = True
+        if state is not State.QUEUED:
+            shutil.rmtree(run_folder(self.run.pk), ignore_errors=True)
+        return state
+
+    def _write(self, ending: Ending) -> State | None:
+        """The fenced final write; None when this attempt is no longer the newest."""
+        if ending.state is State.QUEUED:
+            give = queue.put_back if self.stopped is Stop.SHUTDOWN else queue.take_back
+            return give(self.run, ending.message)
+        fields: dict[str, Any] = {"failure_kind": ending.kind, "failure_message": ending.message.replace("\0", "\ufffd")}
+        if ending.state is State.SUCCEEDED:
+            fields |= {"summary": ending.summary, "cost": ending.cost, "progress": 1.0,
+                       "provenance": ending.provenance | self._provenance}
+        assert ending.state is not None
+        return ending.state if self._moved(ending.state, fields) else None
+
+    def _moved(self, to: State, fields: dict[str, Any]) -> bool:
+        return move(self.run, to, attempt=self.lease.attempt, reason=fields["failure_message"][:200], **fields)
+
+
+def run_folder(run_id: int) -> Path:
+    return Path(settings.ASSAY_HOME) / "runs" / str(run_id)
+
+
+def inherit_checkpoint(folder: Path) -> None:
+    """Go on from the newest earlier attempt that made a checkpoint: the file is shared until it is replaced."""
+    target = folder / "checkpoint.pt"
+    older = sorted((one for one in folder.parent.iterdir() if one.name.isdigit() and int(one.name) < int(folder.name)),
+                   key=lambda one: int(one.name), reverse=True)
+    for one in older:
+        if (one / target.name).exists() and not target.exists():
+            os.link(one / target.name, target)
+            return
+

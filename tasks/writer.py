@@ -1,0 +1,216 @@
+"""One thread per worker that writes what all its runs report: points, output, progress."""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from assay.experiments.models import LogChunk, Run, State
+from assay.metrics.store import Batch, Store, Unavailable
+from assay.metrics.writer import write
+from django.db import IntegrityError
+
+from .database import Away, drop_connection
+from .lease import Lease
+from .runlog import Piece
+from .spool import Spool, adopt, spool_file
+
+logger = logging.getLogger(__name__)
+EVERY = 0.25  # seconds between writes when nobody waits
+FULL = 500_000  # points in memory; then the runs wait, or the spool takes them while the store is away
+LONGEST_WAIT = 5.0  # seconds between tries while the database is away
+PART = 200_000  # points of the spool written at once
+
+Owned = tuple[Lease | None, Batch]
+
+
+@dataclass
+class Pending:
+    points: list[Owned] = field(default_factory=list)
+    pieces: list[tuple[Lease, Piece]] = field(default_factory=list)
+    progress: dict[Lease, tuple[float, str]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.points or self.pieces or self.progress)
+
+
+class Writer(threading.Thread):
+    """Buffers are bounded: `full` asks callers to wait; while the store is away points go to a spool on disk."""
+
+    def __init__(self, store: Store, folder: Path):
+        super().__init__(name="writer", daemon=True)
+        self._store, self._folder = store, folder
+        self._spool = Spool(spool_file(folder))
+        self._lock = threading.Condition()
+        self._pending = Pending()
+        self._count = 0  # points in memory
+        self._taken = self._given = 0  # marks for flush
+        self._urgent = self._stopping = False
+        self._wait = EVERY
+        self._away = False
+
+    # -- from the runs' threads --------------------------------------------------------------------
+
+    @property
+    def full(self) -> bool:
+        return self._count >= FULL
+
+    def points(self, lease: Lease | None, batches: list[Batch]) -> None:
+        """`lease` None: the node's own telemetry."""
+        with self._lock:
+            self._pending.points.extend((lease, batch) for batch in batches)
+            self._count += sum(len(batch.steps) for batch in batches)
+            self._given += 1
+
+    def output(self, lease: Lease, pieces: list[Piece]) -> None:
+        with self._lock:
+            self._pending.pieces.extend((lease, piece) for piece in pieces)
+            self._given += 1
+
+    def progress(self, lease: Lease, done: float, note: str) -> None:
+        with self._lock:
+            self._pending.progress[lease] = (done, note)
+            self._given += 1
+
+    def flush(self, patience: float) -> bool:
+        """Wait until all that was given before is written; False after `patience` seconds."""
+        with self._lock:
+            mark, self._urgent = self._given, True
+            self._lock.notify_all()
+            return self._lock.wait_for(lambda: self._taken >= mark, patience)
+
+    def stop(self, patience: float) -> None:
+        """Write what is left, or spool it, and end."""
+        with self._lock:
+            self._stopping = True
+            self._lock.notify_all()
+        self.join(patience)
+
+    # -- the thread --------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        adopt(self._folder, spool_file(self._folder))
+        while True:
+            with self._lock:
+                self._lock.wait_for(lambda: self._stopping or (self._urgent and not self._away), self._wait)
+                stopping, self._urgent = self._stopping, False
+                mark, taken, self._pending = self._given, self._pending, Pending()
+                self._count = 0
+            left = self._write(taken)
+            with self._lock:
+                self._give_back(left)
+                self._count = sum(len(batch.steps) for _, batch in self._pending.points)
+                if not left:
+                    self._taken = mark
+                    self._lock.notify_all()
+            if stopping:
+                self._last_words()
+                return
+
+    def _give_back(self, left: Pending) -> None:
+        """Older things first, as they came."""
+        self._pending.points[:0] = left.points
+        self._pending.pieces[:0] = left.pieces
+        self._pending.progress = left.progress | self._pending.progress
+
+    def _write(self, taken: Pending) -> Pending:
+        """What could not be written now. Metric store and database may fail independently."""
+        left, self._away = Pending(), False
+        try:
+            left.points = self._write_points(taken.points)
+        except Unavailable as error:
+            self._complain("metric store", error)
+            left.points = self._spooled(taken.points)
+        try:
+            self._write_rows(taken, left)
+        except Away as error:
+            self._complain("database", error)
+            drop_connection()
+            left.pieces, left.progress = taken.pieces, taken.progress
+        self._wait = min(2 * self._wait, LONGEST_WAIT) if self._away else EVERY
+        return left
+
+    def _complain(self, what: str, error: Exception) -> None:
+        self._away = True
+        logger.warning("%s away, trying again: %s", what, str(error).strip().split("\n", 1)[0])
+
+    def _write_points(self, points: list[Owned]) -> list[Owned]:
+        """What must wait. Points of a lost lease are dropped."""
+        self._empty_spool()
+        verdicts = [(lease is None or lease.may_write(), lease, batch) for lease, batch in points]
+        batches = [batch for may, _, batch in verdicts if may]
+        try:
+            write(self._store, batches)
+        except Unavailable:
+            raise
+        except Exception:  # something in one run's data must not cost the others theirs
+            logger.exception("writing points failed; trying each run by itself")
+            self._write_each(batches)
+        return [(lease, batch) for may, lease, batch in verdicts if not may and lease and not lease.lost]
+
+    def _write_each(self, batches: list[Batch]) -> None:
+        for owner in {(batch.kind, batch.owner) for batch in batches}:
+            try:
+                write(self._store, [batch for batch in batches if (batch.kind, batch.owner) == owner])
+            except Unavailable:
+                raise
+            except Exception:
+                logger.exception("points of %s %s are lost", *owner)
+
+    def _write_rows(self, taken: Pending, left: Pending) -> None:
+        """Output and progress; fills `left` with what must wait."""
+        left.pieces = [(lease, piece) for lease, piece in taken.pieces if not lease.may_write() and not lease.lost]
+        left.progress = {lease: at for lease, at in taken.progress.items() if not lease.may_write() and not lease.lost}
+        rows = [
+            LogChunk(run_id=lease.run_id, attempt=lease.attempt, offset=offset, text=text)
+            for lease, (offset, text) in taken.pieces if lease.may_write()
+        ]
+        try:
+            LogChunk.objects.bulk_create(rows, ignore_conflicts=True)
+        except IntegrityError:  # a run that was deleted meanwhile
+            known = set(Run.objects.filter(pk__in={row.run_id for row in rows}).values_list("pk", flat=True))
+            LogChunk.objects.bulk_create([row for row in rows if row.run_id in known], ignore_conflicts=True)
+        for lease, (done, note) in taken.progress.items():
+            if lease.may_write():
+                Run.objects.filter(pk=lease.run_id, attempt=lease.attempt, state=State.RUNNING).update(
+                    progress=done, progress_note=note)
+
+    # -- the spool ---------------------------------------------------------------------------------
+
+    def _spooled(self, points: list[Owned]) -> list[Owned]:
+        """Keep `points` in memory while there is room, else on disk."""
+        if sum(len(batch.steps) for _, batch in points) + self._count < FULL:
+            return points
+        return [] if self._to_disk(points) else points
+
+    def _to_disk(self, points: list[Owned]) -> bool:
+        try:
+            self._spool.append([batch for lease, batch in points if lease is None or not lease.lost])
+        except OSError as error:  # no room on the disk either: the runs wait
+            logger.error("spool: %s", error)
+            return False
+        return True
+
+    def _empty_spool(self) -> None:
+        """Older points first. A crash in the middle writes some of them twice: the same values at the same steps."""
+        if not self._spool:
+            return
+        part: list[Batch] = []
+        size = 0
+        for batch in self._spool.batches():
+            part.append(batch)
+            size += len(batch.steps)
+            if size >= PART:
+                write(self._store, part)
+                part, size = [], 0
+        write(self._store, part)
+        self._spool.clear()
+
+    def _last_words(self) -> None:
+        with self._lock:
+            if self._pending.points:
+                self._to_disk(self._pending.points)
+        self._store.dispose()
+        drop_connection()
