@@ -27,6 +27,15 @@ def number(name: str, default: int, *, least: int = 0) -> int:
     return int(value)
 
 
+def rate(name: str, default: str) -> tuple[int, int]:
+    """"600/min" as (600, 60): how many in how many seconds; s, min or h."""
+    count, _, unit = text(name, default).partition("/")
+    seconds = {"s": 1, "min": 60, "h": 3600}.get(unit)
+    if not count.isdigit() or int(count) < 1 or seconds is None:
+        raise ImproperlyConfigured(f"{name}={text(name)!r}: give a rate like 600/min, per s, min or h")
+    return int(count), seconds
+
+
 def words(name: str, default: str = "") -> list[str]:
     """A comma-separated list."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]

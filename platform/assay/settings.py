@@ -30,6 +30,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "axes",
     "csp",
+    "ninja",  # its Swagger files: the API's documentation works without internet
     "assay.accounts",
     "assay.catalogue",
     "assay.fleet",
@@ -39,6 +40,7 @@ INSTALLED_APPS = [
     "tasks",
 ]
 MIDDLEWARE = [
+    "assay.api.middleware.OneErrorShape",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -108,6 +110,7 @@ MAX_QUEUED_RUNS_PER_USER = env.number("MAX_QUEUED_RUNS_PER_USER", 20000, least=1
 RUN_MEMORY_MB = env.number("RUN_MEMORY_MB", 0)  # 0: the node's memory divided by its slots
 RUN_WALL_SECONDS = env.number("RUN_WALL_SECONDS", 24 * 3600, least=1)
 RUN_LOG_BYTES = env.number("RUN_LOG_BYTES", 10 * 2**20, least=1024)
+RUN_ARTIFACT_BYTES = env.number("RUN_ARTIFACT_BYTES", 2**30)
 
 # -- who may come in -----------------------------------------------------------------------------------
 
@@ -129,7 +132,8 @@ LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
 SESSION_COOKIE_AGE = 14 * 86400
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
-DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 2**20
+API_RATE = env.rate("API_RATE", "3000/min")  # requests of one user, in each web process
 
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"

@@ -3,8 +3,13 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from assay.api.health import healthz, readyz
+
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("api/v1/", include("assay.api.urls")),
+    path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
     path("", include("assay.web.urls")),
 ]
 

@@ -73,6 +73,7 @@ _PYDANTIC: dict[str, Callable[[dict[str, Any]], str]] = {
     "dict_type": lambda c: must_be("object"),
     "model_type": lambda c: must_be("object"),
     "model_attributes_type": lambda c: must_be("object"),
+    "enum": lambda c: "must be one of " + str(c["expected"]).replace("'", "").replace(" or ", ", "),
     "literal_error": lambda c: "must be one of " + str(c["expected"]).replace("'", "").replace(" or ", ", "),
     "string_pattern_mismatch": lambda c: f"must match {c['pattern']}",
     "value_error": lambda c: str(c["error"]),

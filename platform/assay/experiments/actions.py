@@ -7,6 +7,8 @@ from django.db.models.functions import Now
 from assay.accounts import audit
 from assay.accounts.models import Role, Token, User
 from assay.accounts.permissions import require
+from assay.metrics import reader
+from assay.metrics.store import store
 
 from .models import Artifact, Experiment, Run, State
 from .state import cancel_queued, move
@@ -84,9 +86,6 @@ def delete(experiment: Experiment, user: User, token: Token | None = None) -> No
 
     Raises `Conflict` while a run is running (its worker would go on writing), `Http404`, `PermissionDenied`.
     """
-    from assay.metrics import reader
-    from assay.metrics.store import store
-
     project = experiment.project
     require(user, Role.EDITOR, project, token)
     with transaction.atomic():

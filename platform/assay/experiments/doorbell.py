@@ -43,3 +43,13 @@ def ring(queue: str, times: int = 1) -> bool:
         logger.warning("no bell on queue %s: %s", queue, error)
         return False
     return True
+
+
+def answers() -> bool:
+    """Whether the broker answers, within about a second."""
+    try:
+        with _sender(settings.REDIS_URL).connection_for_write(connect_timeout=PATIENCE) as connection:
+            connection.ensure_connection(max_retries=1, timeout=PATIENCE)
+    except Exception:  # whatever is wrong with it
+        return False
+    return True
