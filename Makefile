@@ -1,0 +1,65 @@
+# `make help` lists what there is. Everything is done in .venv, made here from the lock files.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+COMPILE := $(BIN)/pip-compile --quiet --strip-extras --no-header --no-annotate --no-emit-index-url \
+  --no-emit-find-links --no-emit-trusted-host --no-emit-options --allow-unsafe
+
+# The first Python that is new enough; `make PYTHON=/path/to/python3` names one.
+FIND_PYTHON = for found in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
+    "$$found" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; found=; \
+  done; [ -n "$$found" ] || { echo "Assay needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3" >&2; exit 1; }
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test test-postgres browser lint lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.runtime ## start Assay here and compare four optimizers; ONCE=1 stops after the table, PORT=8001 elsewhere
+	@$(BIN)/python manage.py demo
+
+up: $(VENV)/.runtime ## start Assay here until Ctrl-C
+	@$(BIN)/python manage.py up
+
+test: $(VENV)/.dev browser test-postgres ## all tests (where PostgreSQL answers, the database's tests on it as well)
+	@$(BIN)/python -m pytest
+
+test-postgres: $(VENV)/.dev ## the database's tests on PostgreSQL (TEST_POSTGRES_URL)
+	@$(BIN)/python -m tests.on_postgres
+
+browser: # Chromium for the browser tests, where it can be had without asking
+	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "Installing Chromium for the browser tests"; \
+	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium; } \
+	    >/dev/null 2>&1 || echo "Chromium could not be installed: the browser tests will say so"; \
+	fi
+
+lint: $(VENV)/.dev ## ruff, mypy, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy engines/core tasks platform
+	@$(BIN)/lint-imports --no-cache
+
+lock: $(VENV)/.dev ## pin the newest versions that pyproject.toml allows (a local build's suffix is not part of a version)
+	@$(COMPILE) --upgrade --output-file requirements.lock pyproject.toml
+	@sed -i.old 's/^\(torch==[0-9.]*\)+.*/\1/; /^#/d; /^$$/d' requirements.lock && rm requirements.lock.old
+	@$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	@sed -i.old 's/^\(torch==[0-9.]*\)+.*/\1/; /^-c /d; /^#/d; /^$$/d' requirements-dev.lock && rm requirements-dev.lock.old
+
+clean: ## remove .venv and caches; what Assay keeps (./var) stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis test-results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.runtime: requirements.lock
+	@$(BIN)/python -c '' 2>/dev/null || { $(FIND_PYTHON); rm -rf $(VENV); "$$found" -m venv $(VENV) >/dev/null 2>&1 || \
+	  { echo "$$found cannot make a virtual environment: install its venv module (Debian: python3-venv)" >&2; exit 1; }; }
+	@echo "Installing into $(VENV): some minutes the first time"
+	@$(PIP) install --quiet --requirement requirements.lock
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
+	@echo "Installing what tests need"
+	@$(PIP) install --quiet --requirement requirements-dev.lock
+	@touch $@
