@@ -1,0 +1,1 @@
+"""Speed and size against peers: `python -m benchmarks.<subject> [--json]`. See docs/performance.md."""
