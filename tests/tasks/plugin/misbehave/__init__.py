@@ -1,0 +1,1 @@
+"""An engine for tests: its methods do what no method should."""
