@@ -71,10 +71,11 @@ def execute(
 
 def run_spec(
     spec: RunSpec, *, device: str = "cpu", on_progress: Callable[[float, float, str], None] | None = None,
+    folder: Path | None = None,
 ) -> Result:
-    """Run `spec` here, keeping its series in memory and its artifacts in a new temporary folder."""
+    """Run `spec` here, keeping its series in memory and its artifacts in `folder` (else a new temporary one)."""
     recorder = MemoryRecorder(on_progress)
-    folder = Path(tempfile.mkdtemp(prefix="assay-run-"))
+    folder = folder or Path(tempfile.mkdtemp(prefix="assay-run-"))
     outcome = execute(spec, recorder, folder, device=device)
     series = {
         name: (np.array([step for step, _ in points], np.int64), np.array([value for _, value in points], np.float64))
