@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import django
 import pytest
 
 from tests.stack import stack  # noqa: F401  a fixture for every folder
@@ -16,8 +17,11 @@ ROOT = Path(__file__).resolve().parents[1]
 HOME = Path(tempfile.mkdtemp(prefix="assay-tests-"))
 os.environ["ASSAY_HOME"] = str(HOME)
 os.environ.setdefault("LOG_LEVEL", "WARNING")
+os.environ["DJANGO_SETTINGS_MODULE"] = "assay.settings"  # not in pyproject: pytest-django would read it before this
 if not os.environ.get("DATA_ROOT") and (ROOT.parent / "shared" / "data").is_dir():
     os.environ["DATA_ROOT"] = str(ROOT.parent / "shared" / "data")
+
+django.setup()
 
 POSTGRES = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
 IN_CI = bool(os.environ.get("CI"))

@@ -36,7 +36,7 @@ class Command(BaseCommand):
             raise CommandError("--name: give 1 to 100 characters")
         user = self.user(options["user"])
         token, text = Token.issue(user, options["name"], options["scope"], options["days"])
-        audit.record(None, "token.create", token, user=user.username, scope=token.scope, by="shell")
+        audit.record(None, "token.create", token, of=user.username, scope=token.scope, by="shell")
         self.stdout.write(text)
 
     def list(self, options: dict[str, Any]) -> None:
@@ -63,7 +63,7 @@ class Command(BaseCommand):
         token = Token.objects.filter(pk=options["id"]).first()
         if token is None:
             raise CommandError(f"no token {options['id']}; see: manage.py token list")
-        audit.record(None, "token.revoke", token, user=token.user.username, by="shell")
+        audit.record(None, "token.revoke", token, of=token.user.username, by="shell")
         token.delete()
         self.stdout.write(f"revoked {options['id']}")
 
