@@ -89,7 +89,7 @@ class Demo:
     def _submit(self, api: httpx.Client) -> int:
         """Post it, as soon as a worker has announced the engine."""
         deadline = time.monotonic() + ANNOUNCE_SECONDS
-        while api.get(f"/catalogue/{REQUEST['engine']}").status_code == 404:
+        while REQUEST["engine"] not in {one["id"] for one in api.get("/catalogue").raise_for_status().json()}:
             if self.stopping.wait(POLL_SECONDS):
                 raise DemoError("stopped")
             if time.monotonic() > deadline:
@@ -107,7 +107,7 @@ class Demo:
         columns = (TextColumn("{task.description:>8}"), BarColumn(), TextColumn("{task.fields[note]}"),
                    TimeElapsedColumn())
         seen: set[int] = set()
-        with Progress(*columns, console=self.console) as bars:
+        with Progress(*columns, console=self.console, disable=not self.console.is_terminal) as bars:
             lines: dict[str, Any] = {}
             while True:
                 runs = api.get(f"/experiments/{number}").raise_for_status().json()["runs"]

@@ -9,7 +9,7 @@ from django.db import connections
 from rich.console import Console
 
 from tasks.demo import Demo, DemoError
-from tasks.local import AlreadyRunning, Local, Unavailable, sign_in
+from tasks.machine import AlreadyRunning, Machine, Unavailable, sign_in
 
 
 class Command(BaseCommand):
@@ -21,8 +21,8 @@ class Command(BaseCommand):
         console = Console(highlight=False)
         once = env.flag("ONCE")
         try:
-            with Local(lambda line: console.print(line, markup=False)) as local:
-                self.alone(local, console, once)
+            with Machine(lambda line: console.print(line, markup=False, soft_wrap=True)) as machine:
+                self.alone(machine, console, once)
         except AlreadyRunning as running:
             if not running.url:
                 raise CommandError(str(running)) from None
@@ -30,18 +30,18 @@ class Command(BaseCommand):
         except (Unavailable, DemoError) as error:
             raise CommandError(str(error)) from None
 
-    def alone(self, local: Local, console: Console, once: bool) -> None:
+    def alone(self, machine: Machine, console: Console, once: bool) -> None:
         """Serve, with the demo in a thread of its own, until Ctrl-C or, with ONCE=1, the table."""
-        password = local.prepare(demo=True)
-        console.print(f"Assay starts; logs in {local.home / 'logs'}", soft_wrap=True)
+        password = machine.prepare(demo=True)
+        console.print(f"Assay starts; logs in {machine.home / 'logs'}", soft_wrap=True)
         console.print(sign_in(password), soft_wrap=True, markup=False)
         failed: list[DemoError] = []
 
         def ready() -> None:
             try:
-                Demo(local.url, console, local.stopping).run()
+                Demo(machine.url, console, machine.stopping).run()
             except DemoError as error:
-                if local.stopping.is_set():  # what it asked is going away
+                if machine.stopping.is_set():  # what it asked is going away
                     return
                 failed.append(error)
                 if not once:
@@ -49,12 +49,12 @@ class Command(BaseCommand):
             finally:
                 connections.close_all()
             if once:
-                local.stopping.set()
+                machine.stopping.set()
             else:
-                console.print(f"Assay is at {local.url}; {sign_in(password)}; Ctrl-C stops it", soft_wrap=True,
+                console.print(f"Assay is at {machine.url}; {sign_in(password)}; Ctrl-C stops it", soft_wrap=True,
                               markup=False)
 
-        local.serve(ready)
+        machine.serve(ready)
         if failed:
             raise failed[0]
 

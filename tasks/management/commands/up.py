@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from tasks.local import Local, Unavailable, sign_in
+from tasks.machine import Machine, Unavailable, sign_in
 
 
 class Command(BaseCommand):
@@ -14,9 +14,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            with Local(self.stdout.write) as local:
-                self.stdout.write(sign_in(local.prepare()))
-                local.serve(lambda: self.stdout.write(f"Assay is at {local.url}; logs in {local.home / 'logs'}; "
+            with Machine(self.stdout.write) as machine:
+                self.stdout.write(sign_in(machine.prepare()))
+                machine.serve(lambda: self.stdout.write(f"Assay is at {machine.url}; logs in {machine.home / 'logs'}; "
                                                       "Ctrl-C stops it"))
         except Unavailable as error:
             raise CommandError(str(error)) from None
