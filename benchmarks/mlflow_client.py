@@ -1,0 +1,75 @@
+"""Run by the peers' Python: writes and reads points through MLflow's client, as its users do when they care for speed.
+
+Arguments: the tracking address. Then one command a line on standard input ("write 3", "read 3": the round's number);
+one JSON object a line on standard output, `{"seconds": ...}` or `{"error": ...}`.
+"""
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"  # a write counts when it is committed
+
+import numpy as np
+from mlflow.entities import Metric
+from mlflow.tracking import MlflowClient
+
+from benchmarks.points import A_CALL, KEYS, RUNS, STEPS, curves
+
+
+class Peer:
+    def __init__(self, uri: str):
+        self.client = MlflowClient(tracking_uri=uri)
+        self.runs: dict[int, list[str]] = {}
+
+    def write(self, turn: int) -> float:
+        """Seconds for all points, `A_CALL` of them in one `log_batch`. Objects are made outside the clock."""
+        experiment = self.client.create_experiment(f"round-{turn}")
+        self.runs[turn] = [self.client.create_run(experiment).info.run_id for _ in range(RUNS)]
+        calls = [(run, batch) for number, run in enumerate(self.runs[turn]) for batch in _batches(number)]
+        begun = time.perf_counter()
+        for run, batch in calls:
+            self.client.log_batch(run, metrics=batch)
+        return time.perf_counter() - begun
+
+    def read(self, turn: int) -> float:
+        """Seconds for the whole history of every key of every run. Raises `AssertionError` if points are missing."""
+        begun = time.perf_counter()
+        found = [[self.client.get_metric_history(run, f"key{key}") for key in range(KEYS)] for run in self.runs[turn]]
+        seconds = time.perf_counter() - begun
+        for number, histories in enumerate(found):
+            read = np.array([[point.value for point in sorted(one, key=lambda p: p.step)] for one in histories])
+            assert np.array_equal(read, curves(number)), "the peer did not give back what it got"
+        return seconds
+
+
+def _batches(run: int) -> list[list[Metric]]:
+    values = curves(run)
+    a_time = A_CALL // KEYS  # steps in a call
+    return [
+        [Metric(f"key{key}", values[key, step], 1_700_000_000_000 + step, step)
+         for step in range(start, start + a_time) for key in range(KEYS)]
+        for start in range(0, STEPS, a_time)
+    ]
+
+
+def serve(uri: str) -> None:
+    logging.disable(logging.WARNING)
+    peer = Peer(uri)
+    commands: dict[str, Callable[[int], float]] = {"write": peer.write, "read": peer.read}
+    for line in sys.stdin:
+        name, turn = line.split()
+        try:
+            answer: dict[str, object] = {"seconds": commands[name](int(turn))}
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}"[:300]}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
