@@ -10,6 +10,7 @@ urlpatterns = [
     path("api/v1/", include("assay.api.urls")),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("dashboards/", include("dashboards.urls")),
     path("", include("assay.web.urls")),
 ]
 

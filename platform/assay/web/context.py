@@ -40,7 +40,7 @@ def _shell(request: HttpRequest) -> dict[str, Any]:
     return {
         "navigation": [
             Link(title, reverse(view), icon, any(name.startswith(part) for part in parts))
-            for view, title, icon, parts in NAVIGATION if view == 'home'
+            for view, title, icon, parts in NAVIGATION
         ],
         "dashboards": [Link("Compare", compare, "bar-chart-line", request.path.startswith(compare))] if compare else [],
         "compare": compare,

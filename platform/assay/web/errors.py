@@ -48,4 +48,4 @@ def broken(request: HttpRequest) -> HttpResponse:
 
 def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Instead of Django's own page: a form that was open for too long, or cookies that are off."""
-    return answer(request, 403, "This form was open for too long, or the browser refuses cookies. Reload and send again.")
+    return answer(request, 403, "This form was open too long, or the browser refuses cookies. Reload it, then send.")

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from django import template
+from django.forms import BoundField
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.utils.html import format_html
@@ -13,7 +14,9 @@ from django.utils.safestring import SafeString
 from assay.experiments.models import State
 
 from .. import numbers
+from ..fields import to_text
 from ..prose import code_block, prose
+from ..styles import Style
 
 register = template.Library()
 
@@ -26,6 +29,9 @@ def icon(name: str) -> SafeString:
 
 
 BYTE_UNITS = ("B", "bytes")
+DASH_ARRAYS = {
+    "solid": "none", "dash": "6 3", "dot": "2 3", "dashdot": "6 3 2 3", "longdash": "10 3", "longdashdot": "10 3 2 3",
+}
 STATE_ICONS = {
     State.QUEUED: "hourglass-split", State.RUNNING: "play-circle-fill", State.SUCCEEDED: "check-circle-fill",
     State.FAILED: "x-circle-fill", State.CANCELLED: "slash-circle-fill", State.TIMED_OUT: "clock-fill",
@@ -46,7 +52,8 @@ def number(value: Any, unit: str = "") -> SafeString:
     """A number in short, the full value on hover."""
     if value is None or isinstance(value, str):
         return format_html("{}", numbers.short(value))
-    text = numbers.size(value) if unit in BYTE_UNITS else numbers.duration(value) if unit == "s" else numbers.short(value)
+    scale = numbers.size if unit in BYTE_UNITS else numbers.duration if unit == "s" else numbers.short
+    text = scale(value)
     full = f"{value!r} {unit}".strip()
     return format_html('<span title="{}">{}</span>', full, text)
 
@@ -88,6 +95,12 @@ def query(context: Mapping[str, Any], **changes: Any) -> str:
 
 
 @register.filter
+def first_paragraph(docs: str) -> str:
+    """The start of a docstring, on one line."""
+    return " ".join(docs.strip().split("\n\n")[0].split()).replace("`", "")
+
+
+@register.filter
 def duration(seconds: float | None) -> str:
     return numbers.duration(seconds)
 
@@ -119,3 +132,33 @@ def sort_head(context: Mapping[str, Any], title: str, key: str) -> SafeString:
     arrow = icon("arrow-down") if now == f"-{key}" else icon("arrow-up") if now == key else ""
     return format_html('<a href="{}">{}{}</a>', query(context, sort=key if now == f"-{key}" else f"-{key}", page=""),
                        title, arrow)
+
+
+@register.simple_tag
+def swatch(styles: Mapping[str, Style], label: str) -> SafeString:
+    """The line that a label has in the curves."""
+    style = styles.get(label)
+    if style is None:
+        return SafeString("")
+    return format_html('<svg class="swatch" viewBox="0 0 22 6" aria-hidden="true"><path d="M0 3H22" stroke="{}"'
+                       ' stroke-width="3" stroke-dasharray="{}"/></svg>', style.colour, DASH_ARRAYS[style.dash])
+
+
+@register.simple_tag
+def signed(value: float) -> SafeString:
+    """A difference with its sign."""
+    text = numbers.short(abs(value), 2)
+    return format_html('<span title="{!r}">{}{}</span>', value, "+" if value > 0 else "−" if value < 0 else "±", text)
+
+
+@register.simple_tag
+def value_text(value: Any) -> str:
+    """A parameter as a person would type it."""
+    return "none" if value is None else "yes" if value is True else "no" if value is False else to_text(value)
+
+
+@register.simple_tag
+def form_control(field: BoundField) -> SafeString:
+    """A Django form's control in the pages' dress."""
+    select = getattr(field.field.widget, "input_type", "") == "select"
+    return field.as_widget(attrs={"class": "form-select" if select else "form-control"})

@@ -119,7 +119,13 @@
   };
 
   const columnKey = (table) => "assay.columns." + table.dataset.columns;
-  const hidden = (table) => { try { return JSON.parse(localStorage.getItem(columnKey(table))) || []; } catch { return []; } };
+  const hidden = (table) => {
+    try {
+      const kept = JSON.parse(localStorage.getItem(columnKey(table)));
+      if (Array.isArray(kept)) return kept;
+    } catch { /* nothing kept */ }
+    return $$("thead th[data-off]", table).map((head) => head.dataset.column);
+  };
   const applyColumns = (table) => {
     const off = new Set(hidden(table));
     $$("thead th", table).forEach((head, i) => {

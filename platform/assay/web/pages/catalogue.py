@@ -1,0 +1,63 @@
+"""What can be run: engines, their problems and methods, with documentation, parameters and code."""
+
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+
+from assay.catalogue.models import Engine, Entry, Method, Problem
+
+from .. import fields
+
+
+@login_required
+def catalogue(request: HttpRequest) -> HttpResponse:
+    engines = Engine.objects.prefetch_related("problems", "methods")
+    return render(request, "web/catalogue.html", {"engines": engines})
+
+
+@login_required
+def engine(request: HttpRequest, engine: str) -> HttpResponse:
+    """Problems and methods, and which method accepts which problem."""
+    found = get_object_or_404(Engine, pk=engine)
+    problems, methods = list(found.problems.all()), list(found.methods.all())
+    matrix = [(method, [(problem, method.accepts.get(problem.name)) for problem in problems]) for method in methods]
+    return render(request, "web/catalogue_engine.html", {"engine": found, "problems": problems, "methods": methods,
+                                                         "matrix": matrix})
+
+
+@login_required
+def problem(request: HttpRequest, engine: str, name: str) -> HttpResponse:
+    found = get_object_or_404(Problem.objects.select_related("engine"), engine=engine, name=name)
+    methods = list(found.engine.methods.all())
+    return render(request, "web/catalogue_entry.html", _entry(found) | {
+        "kind": "problem", "metrics": found.metrics, "query": f"engine={engine}&problem={name}",
+        "pairs": [(method, "method", method.accepts.get(name)) for method in methods],
+    })
+
+
+@login_required
+def method(request: HttpRequest, engine: str, name: str) -> HttpResponse:
+    found = get_object_or_404(Method.objects.select_related("engine"), engine=engine, name=name)
+    pairs = [(problem, "problem", found.accepts.get(problem.name)) for problem in found.engine.problems.all()]
+    first = next((problem.name for problem, _, reason in pairs if not reason), "")
+    return render(request, "web/catalogue_entry.html", _entry(found) | {
+        "kind": "method", "source": found.source, "checkpointable": found.checkpointable,
+        "query": f"engine={engine}&problem={first}&method={name}", "pairs": pairs,
+    })
+
+
+def _entry(found: Entry) -> dict[str, Any]:
+    parameters = []
+    for name, rule in found.schema.get("properties", {}).items():
+        plain = fields.branch(rule)
+        choices = ", ".join(fields.to_text(option) for option in plain.get("enum", []))
+        may_be_none = "may be empty" if fields.nullable(rule) else ""
+        parameters.append({
+            "name": name, "default": rule.get("default"), "unit": rule.get("unit", plain.get("unit", "")),
+            "range": ", ".join(part for part in (choices or fields.bounds(plain), may_be_none) if part),
+            "kind": plain.get("type", "choice"), "help": rule.get("description", ""),
+            "log": rule.get("log") or plain.get("log"),
+        })
+    return {"entry": found, "parameters": parameters}

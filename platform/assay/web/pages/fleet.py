@@ -1,0 +1,70 @@
+"""The fleet: nodes, their devices and slots, and what they have been doing for the last minutes."""
+
+import time
+from typing import Any
+
+import numpy as np
+from django.contrib.auth.decorators import login_required
+from django.db.models import Count, Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from sqlalchemy.exc import SQLAlchemyError
+
+from assay.experiments.models import Run, State
+from assay.fleet.models import Node
+from assay.metrics import reader
+from assay.metrics.store import store
+
+from .. import access, figures, numbers
+
+WINDOW = 600  # seconds of telemetry that are drawn
+TITLES = {"cpu": "CPU", "memory": "Memory", "disk": "Disk", "network": "Network"}
+
+
+@login_required
+def fleet(request: HttpRequest) -> HttpResponse:
+    nodes = list(Node.objects.prefetch_related("devices").annotate(
+        busy=Count("runs", filter=Q(runs__state=State.RUNNING))).order_by("stopped", "name"))
+    online = set(Node.objects.online().values_list("pk", flat=True))
+    usage = _usage([node for node in nodes if node.pk in online])
+    context = {
+        "nodes": [{"node": node, "online": node.pk in online, "usage": usage.get(node.pk, []),
+                   "engines": sorted({name.partition("/")[0] for name in node.offers}), "methods": len(node.offers)}
+                  for node in nodes],
+        "online": len(online), "slots": sum(node.slots for node in nodes if node.pk in online),
+        "busy": sum(node.busy for node in nodes if node.pk in online),
+        "queues": Run.objects.filter(state=State.QUEUED).order_by().values_list("queue").annotate(n=Count("pk")),
+    }
+    return render(request, "web/parts/fleet_live.html" if access.is_partial(request) else "web/fleet.html", context)
+
+
+def _usage(nodes: list[Node]) -> dict[int, list[dict[str, Any]]]:
+    """The last minutes of each node's telemetry; nothing while the metric store is away."""
+    last = int(time.time())
+    try:
+        owners = [node.pk for node in nodes]
+        names = sorted({key for keys in reader.keys(store(), owners, "node").values() for key in keys})
+        found = reader.many(store(), owners, names, points=120, first=last - WINDOW, last=last, kind="node")
+    except SQLAlchemyError:
+        return {}
+    return {node.pk: [_graph(node, key, found[node.pk, key], last) for key in names if (node.pk, key) in found]
+            for node in nodes}
+
+
+def _graph(node: Node, key: str, series: reader.Series, last: int) -> dict[str, Any]:
+    device, _, quantity = key.rpartition("/")
+    finite = series.values[np.isfinite(series.values)]
+    now = float(finite[-1]) if len(finite) else None
+    percent = quantity in ("cpu", "utilisation")
+    high = 100.0 if percent else float(node.memory) if key == "memory" else None
+    units = {"power": "W", "temperature": "°C"}
+    if now is None:
+        text = "–"
+    elif percent:
+        text = f"{now:.0f} %"
+    elif quantity in units:
+        text = f"{now:.0f} {units[quantity]}"
+    else:
+        text = numbers.size(now) + ("/s" if key in ("disk", "network") else "")
+    title = TITLES.get(key) or f"{device.upper()} {quantity}".strip()
+    return {"title": title, "now": text, "path": figures.sparkline(series, first=last - WINDOW, last=last, high=high)}

@@ -1,0 +1,102 @@
+// Draws curves ([data-curves]: an address that gives panels) and Plotly artifacts ([data-figure]: the figure itself).
+(() => {
+  "use strict";
+  const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const settings = { responsive: true, displaylogo: false, displayModeBar: false, showSendToCloud: false };
+  const axis = (extra = {}) => ({
+    gridcolor: style("--a-line"), linecolor: style("--a-line"), zeroline: false, automargin: true,
+    tickfont: { color: style("--a-muted"), size: 11 }, ...extra,
+  });
+  const layout = (x, y = {}) => ({
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "x unified",
+    margin: { l: 44, r: 8, t: 6, b: 34 }, font: { family: "system-ui, sans-serif", size: 11, color: style("--a-text") },
+    hoverlabel: { bgcolor: style("--a-raised"), bordercolor: style("--a-line"), font: { color: style("--a-text") } },
+    xaxis: axis({ title: { text: x, font: { size: 11, color: style("--a-muted") }, standoff: 4 }, nticks: 6 }),
+    yaxis: axis({ nticks: 6, ...y }), uirevision: "kept",
+  });
+
+  // A loss that falls over three decades says more on a logarithmic axis.
+  const scale = (traces) => {
+    const values = traces.filter((trace) => !trace.fill).flatMap((trace) => trace.y).filter((value) => value !== null);
+    if (!values.length) return {};
+    const low = Math.min(...values), high = Math.max(...values);
+    return low > 0 && high / low > 300 ? { type: "log", dtick: "D1", exponentformat: "power" } : {};
+  };
+
+  const drawPanels = (box, panels) => {
+    if (!panels.length) {
+      box.replaceChildren(Object.assign(document.createElement("p"), { className: "muted", textContent: "No metric has been reported yet." }));
+      return;
+    }
+    let grid = box.querySelector(".charts");
+    if (!grid) { grid = document.createElement("div"); grid.className = "charts"; box.replaceChildren(grid); }
+    const known = new Map([...grid.children].map((chart) => [chart.dataset.key, chart]));
+    for (const panel of panels) {
+      let chart = known.get(panel.key);
+      if (!chart) {
+        chart = document.createElement("figure");
+        chart.className = "chart mb-0"; chart.dataset.key = panel.key;
+        const title = document.createElement("h3"), plot = document.createElement("div");
+        plot.className = "plot"; plot.setAttribute("role", "img");
+        chart.append(title, plot); grid.append(chart);
+      }
+      chart.querySelector("h3").textContent = panel.title;
+      const plot = chart.querySelector(".plot");
+      plot.setAttribute("aria-label", `${panel.title} by ${panel.x}`);
+      const x = panel.x === "seconds" ? "seconds" : "step";
+      Plotly.react(plot, panel.traces, { ...layout(x, scale(panel.traces)), datarevision: Date.now() }, settings);
+    }
+    for (const [key, chart] of known) if (!panels.some((panel) => panel.key === key)) chart.remove();
+  };
+
+  const watch = (box) => {
+    let x = "step", panels = [], timer = 0;
+    const load = async () => {
+      clearTimeout(timer);
+      let again = 3000;
+      try {
+        const reply = await fetch(`${box.dataset.curves}?x=${x}`, { headers: { Accept: "application/json" } });
+        if (!reply.ok) throw new Error(String(reply.status));
+        const answer = await reply.json();
+        panels = answer.panels;
+        drawPanels(box, panels);
+        window.assay.away(false);
+        if (answer.ended) again = 0;
+      } catch {
+        window.assay.away(true);
+      }
+      if (again) timer = setTimeout(load, document.hidden ? again * 4 : again);
+    };
+    document.querySelectorAll("[data-x]").forEach((button) => button.addEventListener("click", () => {
+      x = button.dataset.x;
+      document.querySelectorAll("[data-x]").forEach((one) => one.setAttribute("aria-pressed", String(one === button)));
+      load();
+    }));
+    document.addEventListener("assay:theme", () => { if (panels.length) drawPanels(box, panels); });
+    load();
+  };
+
+  const drawFigure = async (box) => {
+    try {
+      const reply = await fetch(box.dataset.figure);
+      if (!reply.ok) throw new Error(String(reply.status));
+      const figure = await reply.json();
+      const draw = () => {
+        const base = layout("", {});
+        const own = figure.layout || {};
+        Plotly.react(box, figure.data || [], {
+          ...own, template: undefined, paper_bgcolor: base.paper_bgcolor, plot_bgcolor: base.plot_bgcolor, font: base.font,
+          xaxis: { ...base.xaxis, title: undefined, ...own.xaxis }, yaxis: { ...base.yaxis, ...own.yaxis },
+          autosize: true, width: undefined, height: undefined,
+        }, settings);
+      };
+      draw();
+      document.addEventListener("assay:theme", draw);
+    } catch {
+      box.textContent = "This figure cannot be drawn here; download it instead.";
+    }
+  };
+
+  document.querySelectorAll("[data-curves]").forEach(watch);
+  document.querySelectorAll("[data-figure]").forEach(drawFigure);
+})();
