@@ -93,6 +93,7 @@ def curves(user: Any, runs: Sequence[Run], metrics: Sequence[str], x: str, point
     if not runs or not metrics:
         return []
     read = reader.many(store(), [run.pk for run in runs], keys, points=points)
+    label = labels(runs)
     found = []
     for metric in metrics:
         for run in runs:
@@ -105,7 +106,7 @@ def curves(user: Any, runs: Sequence[Run], metrics: Sequence[str], x: str, point
                 if clock is None or not len(clock.steps):
                     continue
                 along = seconds_at(along, clock.steps.astype(float), clock.values)
-            found.append(Curve(metric, run.label, run.pk, name_of(run), along, series.values))
+            found.append(Curve(metric, label[run.pk], run.pk, name_of(run), along, series.values))
     return found
 
 
@@ -116,6 +117,12 @@ def seconds_at(steps: Floats, clock_steps: Floats, clock: Floats) -> Floats:
     at, read = clock_steps[order], clock[order]
     last = np.append(at[1:] != at[:-1], True)
     return np.interp(steps, at[last], read[last], left=np.nan, right=np.nan)
+
+
+def labels(runs: Sequence[Run]) -> dict[int, str]:
+    """What each run is grouped by: its label, told apart by experiment where there are several."""
+    several = len({run.experiment_id for run in runs}) > 1
+    return {run.pk: f"#{run.experiment_id} {run.label}" if several else run.label for run in runs}
 
 
 def name_of(run: Run) -> str:

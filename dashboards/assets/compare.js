@@ -16,6 +16,18 @@
     matchMedia(NARROW).addEventListener("change", tell);
   };
 
+  const keepZoom = (drawn, shown) => {
+    if (!drawn) return window.dash_clientside.no_update;
+    const layout = { ...drawn.layout };
+    if (shown?.layout?.uirevision === layout.uirevision) {
+      for (const name of Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))) {
+        const { range, autorange } = shown.layout[name] ?? {};
+        if (range && autorange === false) layout[name] = { ...layout[name], range, autorange };
+      }
+    }
+    return { ...drawn, layout };
+  };
+
   const image = (clicks) => {
     const chart = document.querySelector("#chart .js-plotly-plot");
     if (!clicks || !chart) return window.dash_clientside.no_update;
@@ -27,7 +39,7 @@
   };
 
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
-    compare: { screen: () => { watch(); return screen(); }, image },
+    compare: { screen: () => { watch(); return [screen(), !screen().narrow]; }, keep_zoom: keepZoom, image },
   });
 
   // The page goes on showing what it has; the shell's bar says that the server is away, or that one must sign in again.

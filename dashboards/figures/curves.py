@@ -4,21 +4,23 @@ Figures are plain dicts (0.2 ms against 15 ms for `go.Figure`); arrays travel as
 """
 
 import base64
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
+from assay.web.styles import Style
 from numpy.typing import NDArray
 
-from .style import THEMES, Style, faint
+from .style import THEMES, faint
 
 Floats = NDArray[np.float64]
 X = Literal["step", "seconds"]
 Group = Literal["label", "run"]
 Band = Literal["minmax", "std", "none"]
-MOST_SVG_POINTS = 30_000  # beyond, WebGL draws faster than SVG
+MOST_SVG_POINTS = 200_000  # beyond, WebGL; below, SVG is as fast and needs no graphics card
 ROW_HEIGHT = 320  # pixels
 MOST_SMOOTH = 0.99
 
@@ -57,7 +59,7 @@ class Curve:
 @dataclass(frozen=True)
 class Line:
     """What is drawn: all arrays have one shape. `y` is the value or the mean over `n` runs, `smoothed` its moving
-    average (None: off), `low` and `high` the band (None: none). `lost` are the x where a run was not finite."""
+    average (None: off), `low` and `high` the band (None: none). `lost`: the x at which a run stopped being finite."""
 
     metric: str
     label: str
@@ -82,7 +84,7 @@ def lines(curves: Sequence[Curve], display: Display, points: int = 1000) -> list
 
 def _line(group: Sequence[Curve], display: Display, points: int) -> Line:
     ordered = [in_order(curve.x, curve.y) for curve in group]
-    lost = np.unique(np.concatenate([x[~np.isfinite(y)] for x, y in ordered]))
+    lost = np.unique(np.concatenate([x[breaks(y)] for x, y in ordered]))
     grid, values = on_one_grid(ordered)
     n = np.isfinite(values).sum(axis=0)
     low, high = spread(values, n, display.band)
@@ -99,6 +101,12 @@ def _line(group: Sequence[Curve], display: Display, points: int) -> Line:
 
 def finite(values: Floats) -> NDArray[np.bool_]:
     return np.isfinite(values)
+
+
+def breaks(y: Floats) -> NDArray[np.bool_]:
+    """Where a stretch of non-finite values begins."""
+    bad = ~np.isfinite(y)
+    return bad & ~np.append(False, bad[:-1])
 
 
 def in_order(x: Floats, y: Floats) -> tuple[Floats, Floats]:
@@ -199,6 +207,7 @@ def figure(
     columns = max(1, min(columns, len(metrics)))
     colours = THEMES[theme]
     kind = "scattergl" if sum(line.x.size for line in drawn) > MOST_SVG_POINTS else "scatter"
+    width = 1.75 if len(drawn) <= 20 * len(metrics) else 1
     seen: set[str] = set()
     traces: list[dict[str, Any]] = []
     rank = {label: at for at, label in enumerate(styles)}
@@ -206,14 +215,15 @@ def figure(
         panel = metrics.index(line.metric) + 1
         first = line.label not in seen
         seen.add(line.label)
-        traces += _traces(line, styles[line.label], panel, kind, first, display)
+        traces += _traces(line, styles[line.label], panel, kind, first, display, width)
     layout = _layout(metrics, titles, display, columns, colours, len(seen))
     return {"data": traces, "layout": layout}
 
 
-def _traces(line: Line, style: Style, panel: int, kind: str, first: bool, display: Display) -> list[dict[str, Any]]:
+def _traces(
+    line: Line, style: Style, panel: int, kind: str, first: bool, display: Display, width: float
+) -> list[dict[str, Any]]:
     """Band, faint raw line, line, marks of lost points: in drawing order."""
-    key = f"{line.metric}|{line.name}"
     name = plain(line.name)
     common = {"type": kind, "xaxis": _axis("x", panel), "yaxis": _axis("y", panel), "legendgroup": line.label,
               "name": plain(line.label), "showlegend": False}
@@ -221,30 +231,35 @@ def _traces(line: Line, style: Style, panel: int, kind: str, first: bool, displa
     traces = []
     if line.low is not None and line.high is not None:
         x, edge = outline(line.x, line.low, line.high, positive=display.log_y)
-        traces.append({**quiet, "uid": key + "|band", "x": packed(x), "y": packed(edge), "fill": "toself",
-                       "fillcolor": faint(style.colour, 0.18), "line": {"width": 0}})
+        traces.append({**quiet, "uid": uid(line, "band"), "x": packed(x), "y": packed(edge), "fill": "toself",
+                       "fillcolor": style.band, "line": {"width": 0}})
     main = line.y
     if line.smoothed is not None:
         main = line.smoothed
-        traces.append({**quiet, "uid": key + "|raw", "x": packed(line.x), "y": packed(line.y),
+        traces.append({**quiet, "uid": uid(line, "raw"), "x": packed(line.x), "y": packed(line.y),
                        "line": {"color": faint(style.colour, 0.35), "width": 1}})
     several = line.low is not None or bool((line.n > 1).any())
     note = " (n %{customdata})" if several else ""
     traces.append({
-        **common, "uid": key, "x": packed(line.x), "y": packed(main), "showlegend": first,
+        **common, "uid": uid(line, "line"), "x": packed(line.x), "y": packed(main), "showlegend": first,
         "mode": "lines" if line.x.size > 1 else "markers",
-        "line": {"color": style.colour, "width": 1.75, "dash": style.dash},
+        "line": {"color": style.colour, "width": width, "dash": style.dash},
         "marker": {"color": style.colour, "size": 6},
         "hovertemplate": f"{name} %{{y:.4~g}}{note}<extra></extra>",
         **({"customdata": line.n.tolist()} if several else {}),
     })
     if line.lost.size:
         traces.append({
-            **common, "type": "scatter", "uid": key + "|lost", "mode": "markers", "x": packed(line.lost),
+            **common, "type": "scatter", "uid": uid(line, "lost"), "mode": "markers", "x": packed(line.lost),
             "y": packed(beside(line.lost, line.x, line.y)), "hovertemplate": f"{name}: not finite<extra></extra>",
             "marker": {"symbol": "x-thin", "size": 7, "line": {"color": style.colour, "width": 1.5}},
         })
     return traces
+
+
+def uid(line: Line, part: str) -> str:
+    """The same for the same line in every refresh; Plotly makes a CSS class of it."""
+    return hashlib.blake2s(f"{line.metric}|{line.name}|{part}".encode(), digest_size=8).hexdigest()
 
 
 def outline(x: Floats, low: Floats, high: Floats, *, positive: bool = False) -> tuple[Floats, Floats]:
@@ -317,7 +332,7 @@ def _layout(
         "hoverlabel": {"bgcolor": colours["surface"], "bordercolor": colours["grid"],
                        "font": {"color": colours["text"]}},
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yanchor": "bottom", "yref": "container",
-                   "groupclick": "togglegroup", "itemsizing": "constant", "bgcolor": "rgba(0,0,0,0)"},
+                   "groupclick": "togglegroup", "itemwidth": 36, "bgcolor": "rgba(0,0,0,0)"},
         "dragmode": "zoom",
         # What was zoomed or hidden stays so while points arrive; another axis starts anew.
         "uirevision": f"{display.x}|{display.log_x}|{display.log_y}|{'|'.join(metrics)}",
@@ -339,7 +354,8 @@ def _layout(
         }
         layout["yaxis" + _axis("", number + 1)] = {
             **line, "anchor": _axis("x", number + 1), "domain": [max(0, roof - tall), roof],
-            "type": "log" if display.log_y else "linear", "exponentformat": "power", "nticks": 6,
+            "type": "log" if display.log_y else "linear", "exponentformat": "power",
+            "nticks": 3 if display.log_y else 6,
         }
         layout["annotations"].append({
             "text": plain(titles.get(metric, metric)), "showarrow": False, "xref": "paper", "yref": "paper", "x": left,

@@ -4,7 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-COSTS = {"seconds": ("seconds", "s", "min"), "peak_memory": ("peak memory", "MB", "min")}
+from assay.web.numbers import like, short
+
+COSTS = {"seconds": ("time", "s", "min"), "peak_memory": ("peak memory", "MB", "min")}
 
 
 @dataclass(frozen=True)
@@ -87,14 +89,5 @@ def _cell(middle: float, spread: float, n: int, best: float) -> Cell:
         return Cell("–")
     if n == 1:
         return Cell(short(middle), f"{middle!r}", middle == best)
-    return Cell(f"{short(middle)} ± {short(spread, 2)}", f"{middle!r} ± {spread!r} (n {n})", middle == best)
-
-
-def short(value: float, digits: int = 4) -> str:
-    """`value` with `digits` significant digits, thousands grouped: 0.9642, 12,350, 3.1e-07."""
-    if value == 0:
-        return "0"
-    if not 1e-4 <= abs(value) < 1e7:
-        return f"{value:.{digits - 1}e}"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{decimals}f}"
+    shown = like(spread, middle) if spread > 1e-9 * abs(middle) else "0"  # else it is rounding
+    return Cell(f"{short(middle)} ± {shown}", f"{middle!r} ± {spread!r} (n {n})", middle == best)

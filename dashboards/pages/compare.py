@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.experiments.models import Experiment, Run
+from assay.web.styles import Style, styles
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
 from django.urls import reverse
 
 from .. import access, queries
 from ..figures import curves, summary
-from ..figures.style import Style, styles
 from ..selection import Selection
 
 REFRESH_SECONDS = 3
@@ -45,29 +45,36 @@ def layout() -> html.Div:
             _field("Runs", _choice("runs", "All of them")),
             _field("Metrics", _choice("metrics", "The problem's own")),
         ]),
-        html.Div(className="compare-display", children=[
-            _radio("x", "x axis", {"step": "step", "seconds": "seconds"}),
-            _radio("group", "Lines", {"label": "mean over seeds", "run": "each run"}),
-            _radio("band", "Band", {"minmax": "min–max", "std": "± std", "none": "none"}),
-            html.Fieldset(className="field", children=[
-                html.Legend("Log scale"),
-                dcc.Checklist(id="log", options={"log_x": "x", "log_y": "y"}, value=[], inline=True),
-            ]),
-            _field("Smoothing", dcc.Slider(
-                id="smooth", min=0, max=curves.MOST_SMOOTH, step=0.01, value=0, marks=None, updatemode="mouseup",
-                allow_direct_input=False, tooltip={"placement": "bottom", "always_visible": False}), "smoothing"),
-        ]),
+        html.Details(id="display", open=True, children=[html.Summary("Display"), _display()]),
         html.Div(id="empty"),
-        dcc.Loading(id="loading", delay_show=600, type="dot", overlay_style={"visibility": "visible", "opacity": 0.6},
-                    target_components={"chart": "figure"}, children=dcc.Graph(
-                        id="chart", figure={"data": [], "layout": {}}, responsive=True, style={"display": "none"},
-                        config={"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "toImage"]})),
+        dcc.Loading(
+            id="loading", delay_show=600, type="dot", overlay_style={"visibility": "visible", "opacity": 0.6},
+            target_components={"drawn": "data"}, children=[dcc.Store(id="drawn"), dcc.Graph(
+                id="chart", figure={"data": [], "layout": {}}, responsive=True, style={"display": "none"},
+                config={"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "toImage"]})]),
         html.Div(id="table"),
     ])
 
 
+def _display() -> html.Div:
+    return html.Div(className="compare-display", children=[
+        _radio("x", "x axis", {"step": "step", "seconds": "seconds"}),
+        _radio("group", "Lines", {"label": "mean over seeds", "run": "each run"}),
+        _radio("band", "Band", {"minmax": "min–max", "std": "± std", "none": "none"}),
+        html.Fieldset(className="field", children=[
+            html.Legend("Log scale"),
+            dcc.Checklist(id="log", options={"log_x": "x", "log_y": "y"}, value=[], inline=True),
+        ]),
+        _field("Smoothing", dcc.Slider(
+            id="smooth", min=0, max=curves.MOST_SMOOTH, step=0.01, value=0, marks=None, updatemode="mouseup",
+            allow_direct_input=False, tooltip={"placement": "bottom", "always_visible": False}), "smoothing"),
+    ])
+
+
 def _field(title: str, control: Any, name: str = "") -> html.Div:
-    return html.Div(className=f"field {name}", children=[html.Label(title, htmlFor=control.id), control])
+    label = f"{control.id}-label"
+    return html.Div(className=f"field {name}", role="group", **{"aria-labelledby": label},
+                    children=[html.Label(title, id=label, htmlFor=control.id), control])
 
 
 def _choice(name: str, placeholder: str) -> dcc.Dropdown:
@@ -83,7 +90,10 @@ def _radio(name: str, title: str, options: dict[str, str]) -> html.Fieldset:
 def register(app: Dash) -> None:
     """Add this page's callbacks."""
     app.clientside_callback(ClientsideFunction("compare", "screen"), Output("screen", "data"),
-                            Input("location", "pathname"))
+                            Output("display", "open"), Input("location", "pathname"))
+    # Dash writes a zoom into the shown figure, so Plotly's uirevision alone would lose it at the next refresh.
+    app.clientside_callback(ClientsideFunction("compare", "keep_zoom"), Output("chart", "figure"),
+                            Input("drawn", "data"), State("chart", "figure"), prevent_initial_call=True)
     app.clientside_callback(ClientsideFunction("compare", "image"), Output("png", "n_clicks"),
                             Input("png", "n_clicks"), prevent_initial_call=True)
     app.callback(
@@ -93,7 +103,7 @@ def register(app: Dash) -> None:
         *(Input(name, "value") for name in CONTROLS),
     )(follow)
     app.callback(
-        Output("chart", "figure"), Output("chart", "style"), Output("empty", "children"), Output("table", "children"),
+        Output("drawn", "data"), Output("chart", "style"), Output("empty", "children"), Output("table", "children"),
         Output("note", "children"), Output("tick", "disabled"), Output("csv", "disabled"), Output("png", "disabled"),
         Input("location", "search"), Input("screen", "data"), Input("tick", "n_intervals"),
     )(draw)
@@ -168,8 +178,9 @@ def query(user: Any, selection: Selection, points: int = POINTS_ACROSS) -> Drawn
     if not metrics:
         names = queries.metric_names(user, runs)
         metrics = tuple([name for name in facts if name in names] or names)[:DEFAULT_METRICS]
+    labels = queries.labels(runs)
     found = queries.curves(user, runs, metrics, selection.display.x, points)
-    chosen_styles = styles([(run.method, run.label) for run in runs], queries.method_order(runs))
+    chosen_styles = styles([(run.method, labels[run.pk]) for run in runs], queries.method_order(runs))
     return Drawn(runs, len(chosen) - len(runs), metrics, facts, found, curves.lines(found, selection.display, points),
                  chosen_styles)
 
@@ -242,13 +253,15 @@ def _table(drawn: Drawn, selection: Selection) -> Any:
     columns = [_column(metric, drawn.facts.get(metric)) for metric in drawn.metrics]
     columns += [summary.Column(key, *about) for key, about in summary.COSTS.items()]
     rows = summary.summary(_measured(drawn), columns, selection.display.group)
-    rows.sort(key=lambda row: list(drawn.styles).index(row.label))
-    head = [html.Th("run" if selection.display.group == "run" else "method", scope="col"),
-            html.Th("runs", scope="col", className="number")]
+    rank = {label: at for at, label in enumerate(drawn.styles)}
+    rows.sort(key=lambda row: rank[row.label])
+    alone = selection.display.group == "run"
+    head = [html.Th("run" if alone else "method", scope="col"),
+            html.Th("state" if alone else "runs", scope="col", className="" if alone else "number")]
     head += [html.Th(_head(column), scope="col", className="number") for column in columns]
     body = [html.Tr([
-        html.Th(scope="row", children=[_swatch(drawn.styles[row.label]), _name(row)]),
-        html.Td(_states(row.states), className="number"),
+        html.Th(scope="row", children=html.Span([_swatch(drawn.styles[row.label]), _name(row)], className="row-name")),
+        html.Td([_state(state) for state in row.states]) if alone else html.Td(_states(row.states), className="number"),
         *(html.Td(html.B(cell.text) if cell.best else cell.text, title=cell.full, className="number")
           for cell in row.cells),
     ]) for row in rows]
@@ -263,6 +276,7 @@ def _measured(drawn: Drawn) -> list[summary.Measured]:
     """Final numbers where the run ended, else the last finite one drawn."""
     last = {(curve.run, curve.metric): float(curve.y[finite][-1]) for curve in drawn.curves
             if (finite := curves.finite(curve.y)).any()}
+    labels = queries.labels(drawn.runs)
     measured = []
     for run in drawn.runs:
         values = {metric: last.get((run.pk, metric), math.nan) for metric in drawn.metrics}
@@ -271,7 +285,7 @@ def _measured(drawn: Drawn) -> list[summary.Measured]:
         numbers = {key: float(value) for key, value in values.items() if isinstance(value, int | float)}
         if "peak_memory" in numbers:
             numbers["peak_memory"] /= 1e6
-        measured.append(summary.Measured(run.label, run.pk, queries.name_of(run), run.state, numbers))
+        measured.append(summary.Measured(labels[run.pk], run.pk, queries.name_of(run), run.state, numbers))
     return measured
 
 
@@ -294,6 +308,10 @@ def _states(states: dict[str, int]) -> str:
     if set(states) == {"succeeded"}:
         return str(states["succeeded"])
     return ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in states.items())
+
+
+def _state(state: str) -> html.Span:
+    return html.Span(state.replace("_", " "), className=f"state-{state}")
 
 
 def _swatch(style: Style) -> html.Span:
