@@ -1,7 +1,8 @@
 """Run by the peers' Python: writes and reads points through MLflow's client, as its users do when they care for speed.
 
-Arguments: the tracking address. Then one command a line on standard input ("write 3", "read 3": the round's number);
-one JSON object a line on standard output, `{"seconds": ...}` or `{"error": ...}`.
+Argument: the tracking address. Says `{"ready": true}`, then takes one command a line on standard input ("write 3",
+"read 3": the turn's number) and answers each with one JSON object on standard output, `{"seconds": ...}` or
+`{"error": ...}`.
 """
 
 import json
@@ -61,6 +62,7 @@ def _batches(run: int) -> list[list[Metric]]:
 def serve(uri: str) -> None:
     logging.disable(logging.WARNING)
     peer = Peer(uri)
+    print(json.dumps({"ready": True}), flush=True)
     commands: dict[str, Callable[[int], float]] = {"write": peer.write, "read": peer.read}
     for line in sys.stdin:
         name, turn = line.split()

@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from .report import ROOT
 
@@ -37,7 +37,7 @@ def python() -> Path:
 
 
 class Client:
-    """MLflow's client at `uri`, in a process of its own (`mlflow_client.py`)."""
+    """MLflow's client at `uri`, in a process of its own (`mlflow_client.py`), ready. Raises `Missing`."""
 
     def __init__(self, uri: str, folder: Path):
         self._errors = (folder / "client.log").open("w+")
@@ -46,19 +46,33 @@ class Client:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=_environment(),
         )  # fmt: skip
 
+        try:
+            self._answer()
+        except Missing:
+            self.close()
+            raise
+
     def ask(self, command: str, turn: int) -> float:
         """Seconds that `command` took. Raises `Missing`."""
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None and stdout is not None
+        assert self._process.stdin is not None
         try:
-            stdin.write(f"{command} {turn}\n")
-            stdin.flush()
-            answer = json.loads(_line(stdout))
-        except (OSError, ValueError) as error:
-            raise Missing(f"{error or 'no answer'}: {self._last_words()}") from None
+            self._process.stdin.write(f"{command} {turn}\n")
+            self._process.stdin.flush()
+        except OSError:
+            raise Missing(f"ended: {self._last_words()}") from None
+        return float(self._answer()["seconds"])
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        try:
+            answer: dict[str, Any] = json.loads(_line(self._process.stdout))
+        except TimeoutError as error:
+            raise Missing(str(error)) from None
+        except ValueError:
+            raise Missing(f"ended: {self._last_words()}") from None
         if "error" in answer:
             raise Missing(answer["error"])
-        return float(answer["seconds"])
+        return answer
 
     def _last_words(self) -> str:
         self._errors.seek(0)

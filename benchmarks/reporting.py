@@ -13,7 +13,7 @@ from engines.core.spec import param
 
 from .points import KEYS, STEPS, curves
 
-LONGEST_WAIT = 60.0  # seconds for the other runs to be ready
+LONGEST_WAIT = 120.0  # seconds for the other runs to be ready
 
 
 class Nothing(Problem):

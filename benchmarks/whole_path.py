@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from assay.metrics.store import Store
 
     from tasks.forkserver import ForkServer
+    from tasks.supervisor import Attempt
     from tasks.writer import Writer
 
-READY_SECONDS = 60.0
+READY_SECONDS = 100.0
+LOOK = 0.2  # seconds between renewals of the leases
 MEMORY = 2**31  # bytes that one run may use
 
 
@@ -43,24 +45,26 @@ class WholePath:
         folder = self._folder / f"turn-{self._turns}"
         folder.mkdir(parents=True)
         runs = _runs(folder / "gate")
+        attempts = [self._attempt(run) for run in runs]
         with ThreadPoolExecutor(RUNS) as slots:
-            ends = [slots.submit(self._execute, run) for run in runs]
-            _await_ready(folder, ends)
-            (folder / "gate").touch()
-            for end in ends:
-                end.result()
-        committed = self._commits[-1]
+            ends = [slots.submit(_execute, attempt) for attempt in attempts]
+            deadline = time.monotonic() + READY_SECONDS
+            while not all(end.done() for end in ends):
+                for attempt in attempts:  # as the worker's lease thread does
+                    attempt.lease.confirm(time.monotonic())
+                if len(list(folder.glob("ready-*"))) == RUNS or time.monotonic() > deadline:
+                    (folder / "gate").touch()
+                wait(ends, LOOK)
+        for end in ends:
+            end.result()
+        commits = list(self._commits)
         self._check(runs)
-        return committed - min(run.summary["begun"] for run in runs)
+        return commits[-1] - min(run.summary["begun"] for run in runs)
 
-    def _execute(self, run: "Run") -> None:
-        from tasks.database import drop_connection
+    def _attempt(self, run: "Run") -> "Attempt":
         from tasks.supervisor import Attempt
 
-        try:
-            Attempt(run, (), MEMORY, {}, self._writer, self._server, threading.Event()).execute()
-        finally:
-            drop_connection()
+        return Attempt(run, (), MEMORY, {}, self._writer, self._server, threading.Event())
 
     def _check(self, runs: "list[Run]") -> None:
         from assay.metrics import reader
@@ -70,6 +74,15 @@ class WholePath:
             assert run.state == "succeeded", f"{run.state}: {run.failure_message}"
             found = [reader.series(self._store, run.pk, f"key{key}").values for key in range(KEYS)]
             assert np.array_equal(found, curves(number)), "points were lost"
+
+
+def _execute(attempt: "Attempt") -> None:
+    from tasks.database import drop_connection
+
+    try:
+        attempt.execute()
+    finally:
+        drop_connection()
 
 
 def _runs(gate: Path) -> "list[Run]":
@@ -94,14 +107,6 @@ def _runs(gate: Path) -> "list[Run]":
     ]
     assert all(move(run, State.RUNNING, attempt=0) for run in runs)
     return runs
-
-
-def _await_ready(folder: Path, ends: "list[Future[None]]") -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while len(list(folder.glob("ready-*"))) < RUNS:
-        assert time.monotonic() < deadline, "the runs did not start"
-        assert not any(end.done() for end in ends), "a run ended before it began"
-        time.sleep(0.01)
 
 
 @contextmanager
