@@ -2,8 +2,9 @@
 
 from io import BytesIO
 
+from dash.exceptions import DependencyException
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_GET, require_http_methods
@@ -42,7 +43,10 @@ def data(request: HttpRequest) -> HttpResponse:
 @gzip_page
 def file(request: HttpRequest) -> HttpResponse:
     """Scripts and styles of Dash and of ours: public, and kept by the browser as their address names their version."""
-    response = answer(request)
+    try:
+        response = answer(request)
+    except DependencyException as error:  # no library of this name, or no such file in it
+        raise Http404(str(error)) from None
     versioned = "m" in request.GET or ".v" in request.path
     if response.status_code == 200 and versioned:
         response["Cache-Control"] = f"public, max-age={YEAR}, immutable"
