@@ -16,7 +16,7 @@ PREFIX = "/dashboards/"
 class ShellDash(Dash):
     """Dash inside the site's own page: navigation, theme and menus come from the Django template."""
 
-    def interpolate_index(self, **parts: str) -> str:
+    def interpolate_index(self, *_: str, **parts: str) -> str:
         body = "\n".join(parts[name] for name in ("app_entry", "config", "scripts", "renderer"))
         context = {  # made by Dash of its own files and settings: nothing a user wrote is in it
             "dash_title": parts["title"], "dash_head": mark_safe(parts["css"]), "dash_body": mark_safe(body),  # noqa: S308

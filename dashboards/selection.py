@@ -50,7 +50,7 @@ class Selection:
         return "?" + urlencode(pairs) if pairs else ""
 
 
-def _value(name: str, text: str) -> str | float | bool:
+def _value(name: str, text: str) -> Any:
     if name in ("log_x", "log_y"):
         return text == "1"
     return float(text) if name == "smooth" else text

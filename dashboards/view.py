@@ -2,6 +2,7 @@
 
 from io import BytesIO
 
+from csp.decorators import csp_update
 from dash.exceptions import DependencyException
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -14,18 +15,16 @@ from .access import ENVIRON_KEY
 from .app import app
 
 YEAR = 365 * 86400
-SCRIPTS = app.csp_hashes()  # of the only inline script: the one that starts Dash's renderer
 
 
 @require_GET
 @login_required
 @ensure_csrf_cookie
+@csp_update({"script-src": app.csp_hashes()})  # of the only inline script: the one that starts Dash's renderer
 @gzip_page
 def page(request: HttpRequest) -> HttpResponse:
     """A dashboard's page."""
-    response = answer(request)
-    response._csp_update = {"script-src": SCRIPTS}
-    return response
+    return answer(request)
 
 
 @require_http_methods(["GET", "POST"])
@@ -55,7 +54,7 @@ def file(request: HttpRequest) -> HttpResponse:
 
 def answer(request: HttpRequest) -> HttpResponse:
     """What Dash's WSGI app answers to `request`."""
-    environ = {**request.environ, ENVIRON_KEY: request, "wsgi.input": BytesIO(request.body)}
+    environ = {**request.META, ENVIRON_KEY: request, "wsgi.input": BytesIO(request.body)}
     body, status, headers = run_wsgi_app(app.server, environ, buffered=True)
     response = HttpResponse(b"".join(body), status=int(status.split(" ", 1)[0]))
     for name, value in headers:

@@ -180,7 +180,7 @@ def ema(x: Floats, y: Floats, weight: float) -> Floats:
     """
     smoothed = np.full(y.shape, np.nan)
     spacing = (x[-1] - x[0]) / (x.size - 1) if x.size > 1 else 1.0
-    gaps = np.diff(x, prepend=x[:1]) / spacing if spacing > 0 else np.ones(x.shape)
+    gaps: Floats = np.diff(x, prepend=x[:1]) / spacing if spacing > 0 else np.ones(x.shape)
     value = total = 0.0
     for at, (gap, new) in enumerate(zip(gaps.tolist(), y.tolist(), strict=True)):
         keep = weight**gap

@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,8 @@ def layout() -> html.Div:
         html.Div(id="empty"),
         dcc.Loading(
             id="loading", delay_show=600, type="dot", overlay_style={"visibility": "visible", "opacity": 0.6},
-            target_components={"drawn": "data"}, children=[dcc.Store(id="drawn"), dcc.Graph(
+            target_components={"drawn": "data"},  # type: ignore[arg-type]
+            children=[dcc.Store(id="drawn"), dcc.Graph(
                 id="chart", figure={"data": [], "layout": {}}, responsive=True, style={"display": "none"},
                 config={"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "toImage"]})]),
         html.Div(id="table"),
@@ -73,8 +74,13 @@ def _display() -> html.Div:
 
 def _field(title: str, control: Any, name: str = "") -> html.Div:
     label = f"{control.id}-label"
-    return html.Div(className=f"field {name}", role="group", **{"aria-labelledby": label},
+    return html.Div(className=f"field {name}", role="group", **_marks("aria", labelledby=label),
                     children=[html.Label(title, id=label, htmlFor=control.id), control])
+
+
+def _marks(kind: str, **values: str) -> dict[str, Any]:
+    """Attributes like aria-label or data-at."""
+    return {f"{kind}-{name}": value for name, value in values.items()}
 
 
 def _choice(name: str, placeholder: str) -> dcc.Dropdown:
@@ -114,7 +120,8 @@ def register(app: Dash) -> None:
 
 def follow(
     search: str | None, sought: str | None, experiments: list[int] | None, runs: list[int] | None,
-    metrics: list[str] | None, x: str, group: str, band: str, smooth: float, log: list[str] | None,
+    metrics: list[str] | None, x: curves.X, group: curves.Group, band: curves.Band, smooth: float,
+    log: list[str] | None,
 ) -> list[Any]:
     """URL and controls follow each other: whichever changed sets the other."""
     user = access.user()
@@ -164,7 +171,7 @@ class Drawn:
     left_out: int
     metrics: Sequence[str]
     facts: dict[str, queries.Fact]
-    curves: Sequence[curves.Curve]
+    read: Sequence[curves.Curve]
     lines: Sequence[curves.Line]
     styles: dict[str, Style]
 
@@ -223,7 +230,7 @@ def _note(drawn: Drawn, live: bool) -> list[Any]:
     if drawn.left_out:
         parts.append(html.Span(f"{drawn.left_out} more are not drawn: pick runs to see them"))
     if live:  # the shell's script writes and renews the words
-        parts.append(html.Span(**{"data-updated": "", "data-at": str(int(time.time() * 1000))}))
+        parts.append(html.Span(**_marks("data", updated="", at=str(int(time.time() * 1000)))))
     return parts
 
 
@@ -267,14 +274,14 @@ def _table(drawn: Drawn, selection: Selection) -> Any:
     ]) for row in rows]
     return html.Section(className="part", children=[
         html.Div(html.H2("Summary"), className="part-head"),
-        html.Div(className="table-wrap", tabIndex="0", role="region", **{"aria-label": "Summary"}, children=html.Table(
-            className="data", children=[html.Thead(html.Tr(head)), html.Tbody(body)])),
+        html.Div(className="table-wrap", tabIndex="0", role="region", **_marks("aria", label="Summary"),
+                 children=html.Table(className="data", children=[html.Thead(html.Tr(head)), html.Tbody(body)])),
     ])
 
 
 def _measured(drawn: Drawn) -> list[summary.Measured]:
     """Final numbers where the run ended, else the last finite one drawn."""
-    last = {(curve.run, curve.metric): float(curve.y[finite][-1]) for curve in drawn.curves
+    last = {(curve.run, curve.metric): float(curve.y[finite][-1]) for curve in drawn.read
             if (finite := curves.finite(curve.y)).any()}
     labels = queries.labels(drawn.runs)
     measured = []
@@ -303,7 +310,7 @@ def _name(row: summary.Row) -> Any:
     return html.A(row.name, href=reverse("run", args=[row.run])) if row.run else row.name
 
 
-def _states(states: dict[str, int]) -> str:
+def _states(states: Mapping[str, int]) -> str:
     """"3", or "2 succeeded, 1 failed" when there is more to say."""
     if set(states) == {"succeeded"}:
         return str(states["succeeded"])
@@ -317,4 +324,4 @@ def _state(state: str) -> html.Span:
 def _swatch(style: Style) -> html.Span:
     kind = {"solid": "solid", "dot": "dotted"}.get(style.dash, "dashed")
     return html.Span(className="swatch", style={"borderTopColor": style.colour, "borderTopStyle": kind},
-                     **{"aria-hidden": "true"})
+                     **_marks("aria", hidden="true"))
