@@ -1,6 +1,7 @@
 """Lists of experiments and runs: filtering and sorting, the same for pages and the API, on both databases."""
 
 import json
+import re
 from typing import Any
 
 from django.db.models import BooleanField, F, FloatField, Func, OrderBy, Q, QuerySet
@@ -16,6 +17,7 @@ from .submission import Invalid
 EXPERIMENT_SORTS = ("id", "created_at", "name", "engine", "priority")
 RUN_SORTS = ("id", "created_at", "started_at", "ended_at", "method", "label", "problem", "engine", "seed", "state",
              "attempt", "priority", "progress")
+PLAIN = re.compile(r"[A-Za-z0-9_/. -]+")
 
 
 class JsonNumber(Func):
@@ -29,7 +31,10 @@ class JsonNumber(Func):
 
     def as_sqlite(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> tuple[str, list[Any]]:
         column, params = compiler.compile(self.source_expressions[0])
-        path = "$." + json.dumps(self.key, ensure_ascii=False)
+        if not PLAIN.fullmatch(self.key):  # SQLite's paths have no way to write these; this way is three times slower
+            where = "json_each.key = %s AND json_each.type IN ('integer', 'real')"
+            return f"(SELECT json_each.value FROM json_each({column}) WHERE {where})", [*params, self.key]  # noqa: S608
+        path = f'$."{self.key}"'
         sql = f"CASE WHEN json_type({column}, %s) IN ('integer', 'real') THEN json_extract({column}, %s) END"
         return sql, [*params, path, *params, path]
 

@@ -48,6 +48,7 @@ class Budget(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     steps: int | None = Field(None, gt=0, le=10**9)
+    samples: int | None = Field(None, gt=0, le=10**15)
     evaluations: int | None = Field(None, gt=0, le=10**12)
     grad_evals: int | None = Field(None, gt=0, le=10**12)
     bytes: int | None = Field(None, gt=0)
