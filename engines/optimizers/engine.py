@@ -237,7 +237,8 @@ class Training:
             group["lr"] = rate
         batch = self.task.batches.next()
         if self.method.line_search:
-            self._search(batch)
+            if not self._search(batch):
+                return
         else:
             self.loss = self._gradient(batch)
             self.optimizer.step()
@@ -252,8 +253,8 @@ class Training:
         self.context.spend(grad_evals=1, samples=self.task.batches.count(batch))
         return loss.detach()
 
-    def _search(self, batch: Tensor) -> None:
-        """A step that evaluates the loss many times. When the budget ends within it, it is undone."""
+    def _search(self, batch: Tensor) -> bool:
+        """A step that evaluates the loss many times. When the budget ends within it, it is undone: False."""
         before = [value.detach().clone() for value in self.task.parameters().values()]
 
         def closure() -> Tensor:
@@ -268,6 +269,8 @@ class Training:
             with torch.no_grad():
                 for value, old in zip(self.task.parameters().values(), before, strict=True):
                     value.copy_(old)
+            return False
+        return True
 
     def _guarded(self, call: Callable[..., None], *arguments: Any, **named: Any) -> None:
         try:

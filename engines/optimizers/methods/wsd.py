@@ -64,7 +64,7 @@ class Wsd(Optimizer):
     def end_points(self, total: int) -> list[int]:
         """Steps of the main line at which a model is wanted. With side branches their cost comes out of `total`."""
         if self.schedule == "wsd":
-            total = int(total / (1 + self.decay * sum(self.ends[:-1])))
+            total = int(total / (1 + self.decay * sum(self.ends[:-1])) + 1e-9)
         points = [round(share * total) for share in self.ends]
         if any(a >= b for a, b in itertools.pairwise([0, *points])):
             raise ValueError(f"end points {points} must be ascending: give more steps or fewer end points")
