@@ -38,9 +38,10 @@ def server():
 
 
 def file_of(server, content, **changes):
-    server.files["/file"] = content
+    path = f"/{len(server.files)}"
+    server.files[path] = content
     kept = changes.pop("kept", content)
-    return File("file", f"{server.url}/file", hashlib.sha256(kept).hexdigest(), len(kept), **changes)
+    return File("file", server.url + path, hashlib.sha256(kept).hexdigest(), len(kept), **changes)
 
 
 def test_fetch_converts_verifies_and_names(server, tmp_path):
