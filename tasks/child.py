@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from . import wire
-from .recorder import PipeRecorder, outbox
+from .recorder import PipeRecorder
 
 CANCEL = b"cancel"
 SLOW_IMPORTS = ("torch._dynamo", "scipy.optimize", "scipy.sparse", "sklearn.datasets")  # worth having in the forkserver
@@ -38,7 +38,7 @@ def main(control: Connection, log: Connection, job: dict[str, Any]) -> None:
         except OSError:
             _end_group()  # nobody is left to write for
 
-    recorder = PipeRecorder(send, outbox(Path(job["folder"])), job["artifact_bytes"])
+    recorder = PipeRecorder(send, Path(job["folder"]), job["artifact_bytes"])
     threading.Thread(target=_listen, args=(control, recorder), name="control", daemon=True).start()
     recorder.start()
     ended = _attempt(job, recorder)
@@ -53,7 +53,7 @@ def main(control: Connection, log: Connection, job: dict[str, Any]) -> None:
 
 
 def describe(answer: Connection) -> None:
-    """The catalogue, and what went wrong with plug-ins: the worker asks for it here, so as not to import torch itself."""
+    """The catalogue, and what went wrong with plug-ins: asked for here, so that the worker imports no torch."""
     from engines.core import registry
 
     answer.send((registry.describe(), registry.plugin_errors()))
@@ -63,14 +63,14 @@ def _redirect(log: Connection) -> None:
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
     log.close()
-    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
-    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     faulthandler.enable(file=2, all_threads=True)
     signal.signal(signal.SIGUSR1, signal.SIG_DFL)  # the forkserver's own
 
 
 def _listen(control: Connection, recorder: PipeRecorder) -> None:
-    """The worker asks for an end by a message; when the worker itself is gone, so is this process and all it started."""
+    """The worker asks for an end by a message; when the worker is gone, so is this process and all it started."""
     while True:
         try:
             if control.recv_bytes() == CANCEL:
@@ -84,7 +84,7 @@ def _end_group() -> None:
 
 
 def _limit(job: dict[str, Any]) -> None:
-    """Before the first torch operation: devices, threads, no core files, first in line for the kernel's memory killer."""
+    """Before the first torch operation: devices, threads, no core files, first for the kernel's memory killer."""
     from .preload import die_with_parent
 
     die_with_parent()
@@ -103,10 +103,11 @@ def _attempt(job: dict[str, Any], recorder: PipeRecorder) -> dict[str, Any]:
     """Execute the spec; how it ended, as JSON-ready data."""
     _limit(job)
     import torch
+    from pydantic import ValidationError
+
     from engines.core import errors
     from engines.core.execute import execute
     from engines.core.runspec import RunSpec, field_errors
-    from pydantic import ValidationError
 
     try:
         try:

@@ -93,7 +93,8 @@ def _killed(facts: Facts) -> Ending:
         return Ending(State.FAILED, "out of memory", f"SIGKILL: the kernel ran out of memory; {seen}")
     if facts.kernel_killed is None:
         return Ending(State.FAILED, "out of memory", f"SIGKILL, most likely by the kernel for want of memory; {seen}")
-    return Ending(State.FAILED, "crashed", f"SIGKILL from outside: neither Assay nor the kernel's memory killer; {seen}")
+    return Ending(State.FAILED, "crashed",
+                  f"SIGKILL from outside: neither Assay nor the kernel's memory killer; {seen}")
 
 
 def _signal_name(number: int) -> str:

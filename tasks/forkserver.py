@@ -32,7 +32,7 @@ while read -r sign pid; do
     -) case $groups in *" $pid "*) groups="${groups%% $pid *} ${groups#* $pid }" ;; esac ;;
   esac
 done
-for pid in $groups; do kill -KILL -- "-$pid" 2>/dev/null; done
+for pid in $groups; do kill -9 "-$pid" 2>/dev/null; done
 """
 
 
@@ -60,7 +60,7 @@ class ForkServer:
         os.environ["ASSAY_FORKSERVER"] = str(self._lessons)
         paths = [str(ROOT), str(ROOT / "platform"), os.environ.get("PYTHONPATH", "")]
         os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
-        self._guard = subprocess.Popen(["/bin/sh", "-c", GUARD], stdin=subprocess.PIPE, text=True,
+        self._guard = subprocess.Popen(["/bin/sh", "-c", GUARD], stdin=subprocess.PIPE, text=True,  # noqa: S603
                                        start_new_session=True)
         with self._lock:
             forkserver.ensure_running()
@@ -138,7 +138,8 @@ class ForkServer:
         os.kill(self.pid or 0, signal.SIGUSR1)
 
     def _tell(self, sign: str, pid: int | None) -> None:
-        assert self._guard is not None and self._guard.stdin is not None
+        if self._guard is None or self._guard.stdin is None:
+            raise RuntimeError("start the forkserver first")
         try:
             self._guard.stdin.write(f"{sign} {pid}\n")
             self._guard.stdin.flush()

@@ -4,6 +4,7 @@ import os
 import platform
 import socket
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -94,7 +95,7 @@ def version() -> str:
 
 def cpu_model() -> str:
     try:
-        with open("/proc/cpuinfo") as file:
+        with Path("/proc/cpuinfo").open() as file:
             for line in file:
                 if line.startswith("model name"):
                     return line.partition(":")[2].strip()

@@ -31,7 +31,6 @@ if LESSONS:
 
 import torch  # noqa: E402, F401
 
-import engines.core  # noqa: E402
 from engines.core import provenance, registry  # noqa: E402
 
 

@@ -78,12 +78,11 @@ def waiting(node: Node) -> QuerySet[Run, Any]:
     """The queued runs of the node's queues, best first, as rows of `Waiting`."""
     busy = Run.objects.filter(state=State.RUNNING).values_list("experiment__owner").annotate(Count("pk"))
     shares = [When(experiment__owner=owner, then=Value(count)) for owner, count in busy]
-    return (
-        Run.objects.filter(state=State.QUEUED, queue__in=node.queues)
-        .annotate(share=Case(*shares, default=Value(0), output_field=IntegerField()))
-        .order_by("-priority", "share", "pk")
-        .values_list("pk", "engine", "problem", "method", "version", "spec__resources")
-    )
+    queued = Run.objects.filter(state=State.QUEUED, queue__in=node.queues)
+    if shares:  # PostgreSQL orders by no constant
+        queued = queued.annotate(share=Case(*shares, default=Value(0), output_field=IntegerField()))
+    order = ("-priority", "share", "pk") if shares else ("-priority", "pk")
+    return queued.order_by(*order).values_list("pk", "engine", "problem", "method", "version", "spec__resources")
 
 
 def serves(node: Node, run: Waiting) -> bool:
@@ -124,7 +123,8 @@ def _held(attempts: Iterable[tuple[int, int]]) -> Q:
 
 def renew(node: Node, attempts: Iterable[tuple[int, int]]) -> int:
     """Extend the leases of these (run, attempt) in one statement; how many are still ours."""
-    return Run.objects.filter(_held(attempts), state=State.RUNNING, node=node).update(lease_until=Now() + settings.LEASE)
+    ours = Run.objects.filter(_held(attempts), state=State.RUNNING, node=node)
+    return ours.update(lease_until=Now() + settings.LEASE)
 
 
 def look(runs: Iterable[int]) -> dict[int, Seen]:

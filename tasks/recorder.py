@@ -15,6 +15,7 @@ PROGRESS_SECONDS = 0.5
 FULL = 50_000  # buffered points after which the method waits until they are sent
 KEY_LENGTH = 200
 KEYS = 10_000
+CHECKPOINT = "checkpoint.pt"  # where `engines.core` keeps it in the attempt's folder
 
 
 class PipeRecorder:
@@ -23,8 +24,8 @@ class PipeRecorder:
     A thread sends every 100 ms, also while the method is in one long step.
     """
 
-    def __init__(self, send: Callable[[bytes], None], outbox: Path, artifact_bytes: int):
-        self._send, self._outbox, self._room = send, outbox, artifact_bytes
+    def __init__(self, send: Callable[[bytes], None], folder: Path, artifact_bytes: int):
+        self._send, self._folder, self._room = send, folder, artifact_bytes
         self._allowed = artifact_bytes
         self._lock, self._sending = threading.Lock(), threading.Lock()
         self._buffer: dict[str, tuple[array[int], array[float]]] = {}
@@ -33,6 +34,7 @@ class PipeRecorder:
         self._progress: tuple[float, str] | None = None
         self._progress_at = 0.0
         self._cancelled = False
+        self._checkpoint = self._checkpoints = 0  # the newest one's inode; how many were told
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_sending, name="recorder", daemon=True)
 
@@ -87,8 +89,7 @@ class PipeRecorder:
             raise ValueError(f"artifact {path.name!r}: more than {self._allowed} bytes of artifacts in one run")
         self._room -= size
         self._artifacts += 1
-        self._outbox.mkdir(parents=True, exist_ok=True)
-        aside = self._outbox / str(self._artifacts)
+        aside = self._folder / f"artifact-{self._artifacts}"
         path.replace(aside)
         self._send(wire.pack({"type": "artifact", "file": str(aside), "name": path.name, "media_type": media_type}))
 
@@ -108,13 +109,31 @@ class PipeRecorder:
 
     def flush(self) -> None:
         with self._sending:  # one at a time: batches leave in the order of their points
+            checkpoint = self._new_checkpoint()
             with self._lock:
                 taken, self._buffer, self._count = self._buffer, {}, 0
-            if not taken:
-                return
-            header: dict[str, Any] = {"type": "points", "series": [[key, len(steps)] for key, (steps, _) in taken.items()]}
-            payload = b"".join(steps.tobytes() + values.tobytes() for steps, values in taken.values())
-            self._send(wire.pack(header, payload))
+            if taken:
+                header: dict[str, Any] = {"type": "points",
+                                          "series": [[key, len(steps)] for key, (steps, _) in taken.items()]}
+                self._send(wire.pack(header, b"".join(one.tobytes() + two.tobytes() for one, two in taken.values())))
+            if checkpoint:
+                self._send(wire.pack({"type": "checkpoint", "file": str(checkpoint)}))
+
+    def _new_checkpoint(self) -> Path | None:
+        """A link to a checkpoint made since the last look. Taken before the buffer is: so all points that were
+        reported before the checkpoint are sent before it is told, and the worker can keep it once they are written.
+        """
+        file = self._folder / CHECKPOINT
+        try:
+            inode = file.stat().st_ino
+            if inode == self._checkpoint:
+                return None
+            self._checkpoint, self._checkpoints = inode, self._checkpoints + 1
+            link = self._folder / f"checkpoint-{self._checkpoints}"
+            os.link(file, link)
+        except FileNotFoundError:
+            return None
+        return link
 
     def _send_progress(self) -> None:
         latest, self._progress = self._progress, None
@@ -122,7 +141,3 @@ class PipeRecorder:
             self._progress_at = time.monotonic()
             self._send(wire.pack({"type": "progress", "done": latest[0], "note": latest[1]}))
 
-
-def outbox(folder: Path) -> Path:
-    """Where finished artifacts of the attempt in `folder` wait for the worker."""
-    return folder / f"outbox-{os.getpid()}"

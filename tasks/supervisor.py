@@ -1,4 +1,4 @@
-"""One attempt at one run, seen from the worker: start its process, pass on what it says, enforce limits, judge its end."""
+"""One attempt at one run, seen from the worker: its process, what it says, its limits, its end."""
 
 import logging
 import os
@@ -21,6 +21,7 @@ from .ending import Ending, Facts, Stop, judge
 from .forkserver import ForkServer
 from .lease import Lease
 from .memory import MemoryWatch, kernel_kills
+from .recorder import CHECKPOINT
 from .runlog import RunLog
 from .writer import Writer
 
@@ -29,11 +30,12 @@ TICK = 0.1  # seconds between looks at limits
 GRACE = 0.4  # seconds that a process has to end by itself when asked
 LINGER = 2.0  # seconds that it may live after its last message
 FLUSH = 10.0  # seconds that the end of a run waits for its last points; they are written later otherwise
+KEPT = "kept.pt"  # the newest checkpoint whose points are all written: what the next attempt goes on from
 READ = 1 << 20  # bytes of output at once
 
 
 class Attempt:
-    """`gpus`: the node's GPUs that are this attempt's own. `memory`: bytes the run may use if it asks for nothing else."""
+    """`gpus`: those of the node that are this attempt's own. `memory`: bytes, where the run names no limit."""
 
     def __init__(self, run: Run, gpus: tuple[int, ...], memory: int, provenance: dict[str, Any], writer: Writer,
                  server: ForkServer, stopping: threading.Event):
@@ -176,21 +178,28 @@ class Attempt:
             self._writer.progress(self.lease, header["done"], header["note"])
         elif kind == "artifact":
             self._keep(header)
+        elif kind == "checkpoint":
+            made = self._own(header["file"])
+            self._writer.afterwards(self.lease, lambda: made.replace(self.folder / KEPT))
         elif kind == "ended":
             self._said = header
             self._kill_at = min(self._kill_at, time.monotonic() + LINGER)
             self._server.learn(header["imported"])
 
     def _keep(self, header: dict[str, Any]) -> None:
-        path = Path(header["file"])
-        if not path.is_relative_to(self.folder):
-            raise ValueError(f"an artifact outside its folder: {path}")
+        path = self._own(header["file"])
         try:
             persist(lambda: artifacts.keep(self.run.pk, self.run.attempt, header["name"], header["media_type"], path),
                     self._stopping)
         except OSError as error:
             self._problem = f"artifact {header['name']!r} could not be kept: {error.strerror or error}"
             self._kill_at = 0.0
+
+    def _own(self, file: str) -> Path:
+        path = Path(file)
+        if path.parent != self.folder:
+            raise ValueError(f"a file outside the run's folder: {path}")
+        return path
 
     def _read(self, output: Connection) -> bool:
         """What there is of output, at most 1 MB; False at its end."""
@@ -235,18 +244,16 @@ class Attempt:
 
     def _write(self, ending: Ending) -> State | None:
         """The fenced final write; None when this attempt is no longer the newest."""
-        if ending.state is State.QUEUED:
+        if ending.state is None or ending.state is State.QUEUED:
             give = queue.put_back if self.stopped is Stop.SHUTDOWN else queue.take_back
             return give(self.run, ending.message)
-        fields: dict[str, Any] = {"failure_kind": ending.kind, "failure_message": ending.message.replace("\0", "\ufffd")}
+        message = ending.message.replace("\0", "\ufffd")
+        fields: dict[str, Any] = {"failure_kind": ending.kind, "failure_message": message}
         if ending.state is State.SUCCEEDED:
             fields |= {"summary": ending.summary, "cost": ending.cost, "progress": 1.0,
                        "provenance": ending.provenance | self._provenance}
-        assert ending.state is not None
-        return ending.state if self._moved(ending.state, fields) else None
-
-    def _moved(self, to: State, fields: dict[str, Any]) -> bool:
-        return move(self.run, to, attempt=self.lease.attempt, reason=fields["failure_message"][:200], **fields)
+        moved = move(self.run, ending.state, attempt=self.lease.attempt, reason=message[:200], **fields)
+        return ending.state if moved else None
 
 
 def run_folder(run_id: int) -> Path:
@@ -254,12 +261,11 @@ def run_folder(run_id: int) -> Path:
 
 
 def inherit_checkpoint(folder: Path) -> None:
-    """Go on from the newest earlier attempt that made a checkpoint: the file is shared until it is replaced."""
-    target = folder / "checkpoint.pt"
+    """Go on from the newest earlier attempt that kept a checkpoint: one whose points are all in the store."""
     older = sorted((one for one in folder.parent.iterdir() if one.name.isdigit() and int(one.name) < int(folder.name)),
                    key=lambda one: int(one.name), reverse=True)
     for one in older:
-        if (one / target.name).exists() and not target.exists():
-            os.link(one / target.name, target)
+        if (one / KEPT).exists():
+            for name in (CHECKPOINT, KEPT):
+                os.link(one / KEPT, folder / name)
             return
-

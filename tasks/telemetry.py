@@ -34,7 +34,7 @@ class Gpus:
         ]
 
     def sample(self) -> dict[str, float]:
-        """`gpu0/utilisation` %, `gpu0/memory` bytes, `gpu0/power` W, `gpu0/temperature` degrees C; what is unreadable is absent."""
+        """`gpu0/utilisation` %, `/memory` bytes, `/power` W, `/temperature` degrees C; the unreadable is absent."""
         found: dict[str, float] = {}
         for index, handle in enumerate(self.handles):
             readings = {

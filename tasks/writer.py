@@ -2,9 +2,10 @@
 
 import logging
 import threading
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from assay.experiments.models import LogChunk, Run, State
 from assay.metrics.store import Batch, Store, Unavailable
@@ -30,9 +31,10 @@ class Pending:
     points: list[Owned] = field(default_factory=list)
     pieces: list[tuple[Lease, Piece]] = field(default_factory=list)
     progress: dict[Lease, tuple[float, str]] = field(default_factory=dict)
+    afterwards: list[tuple[Lease, Callable[[], object]]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.points or self.pieces or self.progress)
+        return bool(self.points or self.pieces or self.progress or self.afterwards)
 
 
 class Writer(threading.Thread):
@@ -71,6 +73,12 @@ class Writer(threading.Thread):
     def progress(self, lease: Lease, done: float, note: str) -> None:
         with self._lock:
             self._pending.progress[lease] = (done, note)
+            self._given += 1
+
+    def afterwards(self, lease: Lease, action: Callable[[], object]) -> None:
+        """Do `action` once all points given before are in the store; never, when the lease is lost."""
+        with self._lock:
+            self._pending.afterwards.append((lease, action))
             self._given += 1
 
     def flush(self, patience: float) -> bool:
@@ -114,6 +122,7 @@ class Writer(threading.Thread):
         self._pending.points[:0] = left.points
         self._pending.pieces[:0] = left.pieces
         self._pending.progress = left.progress | self._pending.progress
+        self._pending.afterwards[:0] = left.afterwards
 
     def _write(self, taken: Pending) -> Pending:
         """What could not be written now. Metric store and database may fail independently."""
@@ -123,6 +132,7 @@ class Writer(threading.Thread):
         except Unavailable as error:
             self._complain("metric store", error)
             left.points = self._spooled(taken.points)
+        left.afterwards = self._act(taken.afterwards, {lease for lease, _ in left.points})
         try:
             self._write_rows(taken, left)
         except Away as error:
@@ -158,6 +168,19 @@ class Writer(threading.Thread):
                 raise
             except Exception:
                 logger.exception("points of %s %s are lost", *owner)
+
+    def _act(self, actions: list[tuple[Lease, Callable[[], object]]], waiting: set[Lease | None]) -> list[Any]:
+        """Do what was to be done afterwards, as far as its points are written; the rest."""
+        left = []
+        for lease, action in actions:
+            if self._spool or lease in waiting or not lease.may_write():
+                left += [] if lease.lost else [(lease, action)]
+                continue
+            try:
+                action()
+            except OSError as error:  # the run has just ended, and its folder with it
+                logger.info("afterwards: %s", error)
+        return left
 
     def _write_rows(self, taken: Pending, left: Pending) -> None:
         """Output and progress; fills `left` with what must wait."""

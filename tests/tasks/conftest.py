@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from stage import Stage
+
 from tasks.broker import Broker
 
 

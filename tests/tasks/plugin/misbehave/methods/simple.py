@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import torch
+
 from engines.core import Method, param
 from engines.core.errors import Diverged, MissingBackend, MissingData
 
