@@ -17,6 +17,8 @@ RUN apt-get update -qq \
     && chown assay:assay /var/lib/assay /data
 COPY --from=packages /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 ASSAY_HOME=/var/lib/assay DATA_ROOT=/data
+ARG COMMIT=
+ENV ASSAY_COMMIT=$COMMIT
 WORKDIR /app
 COPY manage.py pyproject.toml ./
 COPY engines engines

@@ -66,14 +66,15 @@ class Stack:
         self.process = subprocess.Popen(line, cwd=ROOT, env=environment(self.home, **self.settings), text=True,
                                         stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + seconds
-        while not self._online():
+        while not self.online():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 raise RuntimeError(f"the stack did not start:\n{self.logs()}")
             time.sleep(0.2)
         return self
 
-    def _online(self) -> bool:
+    def online(self) -> bool:
+        """Whether pages are served and a worker is there."""
         try:
             if httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False).status_code != 200:
                 return False
