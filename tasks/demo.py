@@ -23,7 +23,7 @@ REQUEST: dict[str, Any] = {
     "seeds": [0, 1, 2],
     "budget": {"steps": 400},
     "tags": ["demo"],
-    "notes": "Submitted by `make demo`.",
+    "notes": "Submitted by make demo.",
 }
 ANNOUNCE_SECONDS = 60.0  # for the worker to import torch and announce what it can run
 POLL_SECONDS = 0.3
