@@ -62,7 +62,9 @@ def compare_url() -> str:
 def current_project(request: HttpRequest) -> Project | None:
     """The project that the person switched to, as long as they may see it; None means all."""
     slug = request.session.get("project") if hasattr(request, "session") else None
-    return visible_projects(request.user).filter(slug=slug).first() if slug else None
+    if not slug or not isinstance(request.user, User):
+        return None
+    return visible_projects(request.user).filter(slug=slug).first()
 
 
 def editable_projects(user: User) -> list[Project]:

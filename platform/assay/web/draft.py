@@ -180,7 +180,7 @@ def _numbers(post: QueryDict) -> list[int]:
 def _typed(post: QueryDict, prefix: str) -> Typed:
     """The fields under `prefix.`; a switch that is off sends nothing, which `fields.values` reads as off."""
     start = f"{prefix}."
-    found = {key.removeprefix(start): value for key, value in post.items() if key.startswith(start)}
+    found = {key.removeprefix(start): str(value) for key, value in post.dict().items() if key.startswith(start)}
     found.pop("id", None)
     for switch in post.getlist(f"{prefix}:switch"):
         found.setdefault(switch, "")

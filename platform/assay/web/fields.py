@@ -114,7 +114,8 @@ def to_text(value: Any) -> str:
         return "on" if value else ""
     if isinstance(value, list | tuple):
         return ", ".join(to_text(one) for one in value)
-    return repr(value) if isinstance(value, float) and wording.show(value) != repr(value) else wording.show(value)
+    shown = wording.show(value)
+    return repr(value) if isinstance(value, float) and shown != repr(value) and float(shown) != value else shown
 
 
 def values(schema: Mapping[str, Any], typed: Mapping[str, str]) -> Values:
@@ -146,7 +147,9 @@ def parse(text: str, rule: Mapping[str, Any]) -> Any:
         case "number":
             return real(text)
         case "array":
-            return [parse(part, rule.get("items", {})) for part in re.split(r"[,;\s]+", text.strip("[]() ")) if part]
+            parts = [part for part in re.split(r"[,;\s]+", text.strip("[]() ")) if part]
+            own = rule.get("prefixItems", [])  # a tuple's entries have rules of their own
+            return [parse(part, own[i] if i < len(own) else rule.get("items") or {}) for i, part in enumerate(parts)]
     return text
 
 

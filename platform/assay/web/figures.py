@@ -14,7 +14,7 @@ from .styles import Style
 
 Floats = NDArray[np.float64]
 CLOCK = "seconds"  # the key under which every run reports its own seconds at each step
-MOST_PANELS = 12
+MOST_PANELS = 24
 POINTS = 300
 
 
@@ -22,7 +22,8 @@ def panels(store: Store, runs: Sequence[Run], styles: Mapping[str, Style], facts
            x: str) -> list[dict[str, Any]]:
     """One panel for each metric that the runs reported, those of `facts` (by name: unit, title) first.
 
-    Each is `{"key", "title", "traces", "x"}`; traces are Plotly's. `x` is "step" or "seconds".
+    Each is `{"key", "title", "traces", "x", "main"}`; traces are Plotly's, `main` says that the problem declares the
+    metric. `x` is "step" or "seconds".
     """
     owners = [run.pk for run in runs]
     present = {key for names in reader.keys(store, owners).values() for key in names} - {CLOCK}
@@ -39,7 +40,8 @@ def panels(store: Store, runs: Sequence[Run], styles: Mapping[str, Style], facts
             curves = [_xy(found[pk, key], found.get((pk, CLOCK)), x) for pk in ids if (pk, key) in found]
             if curves:
                 traces += _traces(label, curves, styles[label])
-        drawn.append({"key": key, "title": _title(key, facts.get(key, {})), "traces": traces, "x": x})
+        drawn.append({"key": key, "title": _title(key, facts.get(key, {})), "traces": traces, "x": x,
+                      "main": key in facts or not facts})
     return drawn
 
 

@@ -44,6 +44,13 @@ class Row:
         return overall(self.states)
 
     @property
+    def words(self) -> str:
+        """The state in words; when only some runs went wrong, how many."""
+        if self.state in (State.FAILED, State.TIMED_OUT, State.LOST) and self.failed < self.total:
+            return f"{self.failed} of {self.total} failed"
+        return State(self.state).label.lower()
+
+    @property
     def methods(self) -> str:
         return ", ".join(dict.fromkeys(str(method["id"]) for method in self.experiment.methods))
 

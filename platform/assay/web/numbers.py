@@ -43,12 +43,18 @@ def size(count: float | None) -> str:
     return f"{amount:.3g} {BYTES[unit]}" if amount < 1000 else f"{amount:,.0f} {BYTES[unit]}"
 
 
+def size_like(spread: float, mean: float) -> str:
+    """The spread of a size, in the mean's unit and without naming it again."""
+    unit = BYTES.index(size(mean).partition(" ")[2])
+    return f"{spread / 1000**unit:.2g}"
+
+
 def duration(seconds: float | None) -> str:
     """Seconds as "0.31 s", "42 s", "3 min 20 s", "2 h 5 min", "3 d 4 h"."""
     if seconds is None or not math.isfinite(seconds):
         return "–"
     if seconds < 10:
-        return f"{max(seconds, 0):.2g} s"
+        return f"{max(seconds, 0):.3g} s"
     if seconds < 60:
         return f"{seconds:.0f} s"
     whole = round(seconds)

@@ -3,32 +3,46 @@
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 
 from assay.catalogue.models import Engine, Entry, Method, Problem
 
 from .. import fields
+from ..request import Request
 
 
 @login_required
-def catalogue(request: HttpRequest) -> HttpResponse:
+def catalogue(request: Request) -> HttpResponse:
     engines = Engine.objects.prefetch_related("problems", "methods")
     return render(request, "web/catalogue.html", {"engines": engines})
 
 
 @login_required
-def engine(request: HttpRequest, engine: str) -> HttpResponse:
+def engine(request: Request, engine: str) -> HttpResponse:
     """Problems and methods, and which method accepts which problem."""
     found = get_object_or_404(Engine, pk=engine)
     problems, methods = list(found.problems.all()), list(found.methods.all())
     matrix = [(method, [(problem, method.accepts.get(problem.name)) for problem in problems]) for method in methods]
-    return render(request, "web/catalogue_engine.html", {"engine": found, "problems": problems, "methods": methods,
-                                                         "matrix": matrix})
+    return render(request, "web/catalogue_engine.html", {
+        "engine": found, "problems": problems, "methods": methods, "matrix": matrix, "refusals": _refusals(methods),
+    })
+
+
+def _refusals(methods: list[Method]) -> list[tuple[Method, str, list[str]]]:
+    """Each reason of a method once, with the problems it stands for."""
+    found = []
+    for one in methods:
+        reasons: dict[str, list[str]] = {}
+        for name, reason in one.accepts.items():
+            if reason:
+                reasons.setdefault(reason, []).append(name)
+        found += [(one, reason, names) for reason, names in reasons.items()]
+    return found
 
 
 @login_required
-def problem(request: HttpRequest, engine: str, name: str) -> HttpResponse:
+def problem(request: Request, engine: str, name: str) -> HttpResponse:
     found = get_object_or_404(Problem.objects.select_related("engine"), engine=engine, name=name)
     methods = list(found.engine.methods.all())
     return render(request, "web/catalogue_entry.html", _entry(found) | {
@@ -38,7 +52,7 @@ def problem(request: HttpRequest, engine: str, name: str) -> HttpResponse:
 
 
 @login_required
-def method(request: HttpRequest, engine: str, name: str) -> HttpResponse:
+def method(request: Request, engine: str, name: str) -> HttpResponse:
     found = get_object_or_404(Method.objects.select_related("engine"), engine=engine, name=name)
     pairs = [(problem, "problem", found.accepts.get(problem.name)) for problem in found.engine.problems.all()]
     first = next((problem.name for problem, _, reason in pairs if not reason), "")

@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
@@ -18,6 +18,7 @@ from assay.metrics.store import store
 
 from .. import access, figures, listing, styles
 from ..context import compare_url
+from ..request import Request
 
 RUNS_PER_PAGE = 100
 MOST_CURVES = 200  # runs whose curves are drawn
@@ -25,13 +26,13 @@ FOLDED = {"cpu_seconds", "wall_seconds", "state_bytes", "steps", "samples", "gra
 
 
 @login_required
-def experiment(request: HttpRequest, pk: int) -> HttpResponse:
+def experiment(request: Request, pk: int) -> HttpResponse:
     found = get_object_or_404(access.experiments(request), pk=pk)
     template = "web/parts/experiment_live.html" if access.is_partial(request) else "web/experiment.html"
     return render(request, template, _context(request, found))
 
 
-def _context(request: HttpRequest, found: Experiment) -> dict[str, Any]:
+def _context(request: Request, found: Experiment) -> dict[str, Any]:
     row = listing.rows([found])[0]
     problem = Problem.objects.filter(engine=found.engine, name=found.problem["id"]).first()
     state = request.GET.get("state", "")
@@ -65,7 +66,8 @@ def _results(found: Experiment, reference: str, labels: set[str]) -> dict[str, A
         against = row.cells.get(headline.name) if headline else None
         rows.append({"row": row, "cells": cells, "verdict": _verdict(against, headline)})
     return {"columns": table.columns, "rows": rows, "reference": reference, "headline": headline,
-            "any": any(row.cells for row in table.rows)}
+            "any": any(row.cells for row in table.rows),
+            "complete": all(row.states == {State.SUCCEEDED: row.runs} for row in table.rows)}
 
 
 def _verdict(cell: results.Cell | None, headline: results.Column | None) -> dict[str, Any] | None:
@@ -74,14 +76,14 @@ def _verdict(cell: results.Cell | None, headline: results.Column | None) -> dict
         return None
     better = cell.difference < 0 if headline.direction == "min" else cell.difference > 0
     clear = cell.p is not None and cell.p < 0.05
-    word = ("better" if better else "worse") if clear and cell.difference else "no clear difference"
+    word = ("better" if better else "worse") if clear else "unclear"
     return {"word": word, "difference": cell.difference, "p": cell.p, "n": cell.n,
             "state": {"better": "succeeded", "worse": "failed"}.get(word, "queued"),
             "percent": (cell.ratio - 1) * 100 if cell.ratio is not None and cell.ratio > 0 else None}
 
 
 @login_required
-def curves(request: HttpRequest, pk: int) -> JsonResponse:
+def curves(request: Request, pk: int) -> JsonResponse:
     """The panels of the experiment's curves; `?x=seconds` for the methods' own seconds."""
     found = get_object_or_404(access.experiments(request), pk=pk)
     runs = list(found.runs.exclude(state=State.QUEUED).order_by("index")[:MOST_CURVES])
@@ -95,7 +97,7 @@ def curves(request: HttpRequest, pk: int) -> JsonResponse:
 
 @login_required
 @require_POST
-def cancel(request: HttpRequest, pk: int) -> HttpResponse:
+def cancel(request: Request, pk: int) -> HttpResponse:
     found = get_object_or_404(access.experiments(request), pk=pk)
     count = actions.cancel_experiment(found, request.user)
     if count:
@@ -107,7 +109,7 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
 
 @login_required
 @require_POST
-def rerun(request: HttpRequest, pk: int) -> HttpResponse:
+def rerun(request: Request, pk: int) -> HttpResponse:
     found = get_object_or_404(access.experiments(request), pk=pk)
     try:
         again = actions.rerun(found, request.user)
@@ -120,7 +122,7 @@ def rerun(request: HttpRequest, pk: int) -> HttpResponse:
 
 @login_required
 @require_POST
-def delete(request: HttpRequest, pk: int) -> HttpResponse:
+def delete(request: Request, pk: int) -> HttpResponse:
     """Confirmed by typing the experiment's name."""
     found = get_object_or_404(access.experiments(request), pk=pk)
     if request.POST.get("confirm", "").strip() != found.name:

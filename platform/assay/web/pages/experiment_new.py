@@ -6,7 +6,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 
 from assay.catalogue.models import Engine, Method, Problem
@@ -16,12 +16,13 @@ from assay.fleet.models import Node
 from .. import access, fields, numbers
 from ..context import current_project, editable_projects
 from ..draft import LIMITS, MACHINE, Draft, parse_seeds
+from ..request import Request
 
 SHOWN_LIMITS = ("steps", "seconds")
 
 
 @login_required
-def new_experiment(request: HttpRequest) -> HttpResponse:
+def new_experiment(request: Request) -> HttpResponse:
     if not editable_projects(request.user):
         raise PermissionDenied("To start experiments, ask an admin of a project for the role editor.")
     errors: dict[str, str] = {}
@@ -40,7 +41,7 @@ def new_experiment(request: HttpRequest) -> HttpResponse:
     return render(request, "web/experiment_new.html", _context(request, draft, errors), status=422 if errors else 200)
 
 
-def _start(request: HttpRequest, draft: Draft) -> HttpResponse | dict[str, str]:
+def _start(request: Request, draft: Draft) -> HttpResponse | dict[str, str]:
     """A redirect to the new experiment, or what is wrong, by field."""
     data, errors = draft.request()
     try:
@@ -56,7 +57,7 @@ def _start(request: HttpRequest, draft: Draft) -> HttpResponse | dict[str, str]:
     return redirect("experiment", experiment.pk)
 
 
-def _first_draft(request: HttpRequest) -> Draft:
+def _first_draft(request: Request) -> Draft:
     """Empty, or a copy of the experiment or run that `?clone=` or `?clone_run=` names."""
     query = request.GET
     if "clone" in query:
@@ -72,7 +73,7 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _context(request: HttpRequest, draft: Draft, errors: dict[str, str]) -> dict[str, Any]:
+def _context(request: Request, draft: Draft, errors: dict[str, str]) -> dict[str, Any]:
     engines = list(Engine.objects.all())
     draft.settle(engines)
     projects = editable_projects(request.user)

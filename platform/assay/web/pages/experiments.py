@@ -3,13 +3,14 @@
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 
 from assay.catalogue.models import Problem
 from assay.experiments.models import Experiment, State
 
 from .. import access, listing
+from ..request import Request
 
 PER_PAGE = 50
 SORTS = {"created": "id", "name": "name", "problem": "problem__id", "owner": "owner__username"}
@@ -17,7 +18,7 @@ STATES = [("live", "queued or running"), *((state.value, state.label.lower()) fo
 
 
 @login_required
-def experiments(request: HttpRequest) -> HttpResponse:
+def experiments(request: Request) -> HttpResponse:
     """Filter (`q`, `state`, `problem`, `owner=me`), sort and page by the address, so a view can be shared."""
     found = access.experiments_here(request)
     empty = not found.exists()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from django.contrib.auth.decorators import login_required
 from django.db.models import Count, Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -16,13 +16,14 @@ from assay.metrics import reader
 from assay.metrics.store import store
 
 from .. import access, figures, numbers
+from ..request import Request
 
 WINDOW = 600  # seconds of telemetry that are drawn
 TITLES = {"cpu": "CPU", "memory": "Memory", "disk": "Disk", "network": "Network"}
 
 
 @login_required
-def fleet(request: HttpRequest) -> HttpResponse:
+def fleet(request: Request) -> HttpResponse:
     nodes = list(Node.objects.prefetch_related("devices").annotate(
         busy=Count("runs", filter=Q(runs__state=State.RUNNING))).order_by("stopped", "name"))
     online = set(Node.objects.online().values_list("pk", flat=True))
@@ -67,4 +68,5 @@ def _graph(node: Node, key: str, series: reader.Series, last: int) -> dict[str, 
     else:
         text = numbers.size(now) + ("/s" if key in ("disk", "network") else "")
     title = TITLES.get(key) or f"{device.upper()} {quantity}".strip()
-    return {"title": title, "now": text, "path": figures.sparkline(series, first=last - WINDOW, last=last, high=high)}
+    path = figures.sparkline(series, first=int(series.steps[0]), last=last, high=high)
+    return {"title": title, "now": text, "path": path}

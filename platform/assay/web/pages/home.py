@@ -2,7 +2,7 @@
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import Sum
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 
 from assay.catalogue.models import Engine
@@ -11,12 +11,13 @@ from assay.fleet.models import Node
 
 from .. import access, listing
 from ..context import may_edit_any
+from ..request import Request
 
 RUNNING_SHOWN, LATEST_SHOWN = 12, 10
 
 
 @login_required
-def home(request: HttpRequest) -> HttpResponse:
+def home(request: Request) -> HttpResponse:
     nodes = Node.objects.online()
     running = access.runs(request).filter(state=State.RUNNING).order_by("started_at")
     latest = list(access.experiments_here(request)[:LATEST_SHOWN])

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
@@ -23,6 +23,7 @@ from assay.metrics.store import store
 from .. import access, figures, styles
 from ..advice import advice
 from ..context import compare_url
+from ..request import Request
 from ..waiting import reason
 
 LOG_SHOWN = 64 * 1024  # bytes of the end of the log that the page begins with
@@ -31,13 +32,13 @@ SHELL_BUDGET = {"steps": "--steps", "seconds": "--seconds"}
 
 
 @login_required
-def run(request: HttpRequest, pk: int) -> HttpResponse:
+def run(request: Request, pk: int) -> HttpResponse:
     found = get_object_or_404(access.runs(request), pk=pk)
     template = "web/parts/run_live.html" if access.is_partial(request) else "web/run.html"
     return render(request, template, _context(request, found))
 
 
-def _context(request: HttpRequest, found: Run) -> dict[str, Any]:
+def _context(request: Request, found: Run) -> dict[str, Any]:
     live = found.state not in ENDED
     problem = Problem.objects.filter(engine=found.engine, name=found.problem).first()
     facts = {metric["name"]: metric for metric in problem.metrics} if problem else {}
@@ -98,7 +99,7 @@ def command(spec: dict[str, Any]) -> str:
 
 
 @login_required
-def curves(request: HttpRequest, pk: int) -> JsonResponse:
+def curves(request: Request, pk: int) -> JsonResponse:
     found = get_object_or_404(access.runs(request), pk=pk)
     x = "seconds" if request.GET.get("x") == "seconds" else "step"
     siblings = found.experiment.runs.order_by().values_list("method", "label").distinct()
@@ -109,7 +110,7 @@ def curves(request: HttpRequest, pk: int) -> JsonResponse:
 
 
 @login_required
-def log(request: HttpRequest, pk: int) -> JsonResponse:
+def log(request: Request, pk: int) -> JsonResponse:
     """The log from byte `after` of `attempt` on; a newer attempt begins at its own first byte."""
     found = get_object_or_404(access.runs(request), pk=pk)
     attempt, after = (_whole(request.GET.get(name, "")) for name in ("attempt", "after"))
@@ -125,7 +126,7 @@ def _whole(text: str) -> int:
 
 @login_required
 @require_POST
-def cancel(request: HttpRequest, pk: int) -> HttpResponse:
+def cancel(request: Request, pk: int) -> HttpResponse:
     found = get_object_or_404(access.runs(request), pk=pk)
     try:
         done = actions.cancel_run(found, request.user)
@@ -143,7 +144,7 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
 
 @login_required
 @require_POST
-def rerun(request: HttpRequest, pk: int) -> HttpResponse:
+def rerun(request: Request, pk: int) -> HttpResponse:
     found = get_object_or_404(access.runs(request), pk=pk)
     try:
         again = actions.rerun_run(found, request.user)

@@ -8,13 +8,15 @@ from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import PasswordChangeForm
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
 from assay.accounts import audit, membership
 from assay.accounts.models import Project, Role, Scope, Token
 from assay.accounts.permissions import may, visible_projects
+
+from ..request import Request
 
 
 class TokenForm(forms.Form):
@@ -30,7 +32,7 @@ class MemberForm(forms.Form):
 
 
 @login_required
-def settings(request: HttpRequest) -> HttpResponse:
+def settings(request: Request) -> HttpResponse:
     """Tokens and password; a new token's text is shown on the page that answers its form, and never again."""
     token_form, password_form, shown, status = TokenForm(), PasswordChangeForm(request.user), "", 200
     if request.method == "POST" and request.POST.get("form") == "password":
@@ -56,7 +58,7 @@ def settings(request: HttpRequest) -> HttpResponse:
 
 
 @transaction.atomic
-def _issue(request: HttpRequest, data: dict[str, Any]) -> str:
+def _issue(request: Request, data: dict[str, Any]) -> str:
     token, text = Token.issue(request.user, data["name"], data["scope"], data["days"])
     audit.record(request.user, "token.create", token, scope=data["scope"])
     return text
@@ -65,7 +67,7 @@ def _issue(request: HttpRequest, data: dict[str, Any]) -> str:
 @login_required
 @require_POST
 @transaction.atomic
-def revoke_token(request: HttpRequest, pk: int) -> HttpResponse:
+def revoke_token(request: Request, pk: int) -> HttpResponse:
     token = get_object_or_404(Token, pk=pk, user=request.user)
     audit.record(request.user, "token.delete", token)
     token.delete()
@@ -74,7 +76,7 @@ def revoke_token(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @login_required
-def members(request: HttpRequest, slug: str) -> HttpResponse:
+def members(request: Request, slug: str) -> HttpResponse:
     """Everybody in the project sees who else is; its admins add, change and remove."""
     project = get_object_or_404(visible_projects(request.user), slug=slug)
     form, status = MemberForm(), 200
@@ -89,7 +91,7 @@ def members(request: HttpRequest, slug: str) -> HttpResponse:
     }, status=status)
 
 
-def _set_role(request: HttpRequest, project: Project, form: MemberForm) -> bool:
+def _set_role(request: Request, project: Project, form: MemberForm) -> bool:
     """Whether it was done; what is wrong is added to the form."""
     username, role = form.cleaned_data["username"], Role(form.cleaned_data["role"])
     try:
@@ -106,7 +108,7 @@ def _set_role(request: HttpRequest, project: Project, form: MemberForm) -> bool:
 
 @login_required
 @require_POST
-def remove_member(request: HttpRequest, slug: str) -> HttpResponse:
+def remove_member(request: Request, slug: str) -> HttpResponse:
     project = get_object_or_404(visible_projects(request.user), slug=slug)
     username = request.POST.get("username", "")
     try:

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from assay.experiments.models import State
 
 from .. import numbers
-from ..fields import to_text
+from ..fields import to_text, words
 from ..prose import code_block, prose
 from ..styles import Style
 
@@ -28,6 +28,7 @@ def icon(name: str) -> SafeString:
                        static("web/vendor/icons.svg"), name)
 
 
+MISSING = SafeString('<span class="muted">–</span>')
 BYTE_UNITS = ("B", "bytes")
 DASH_ARRAYS = {
     "solid": "none", "dash": "6 3", "dot": "2 3", "dashdot": "6 3 2 3", "longdash": "10 3", "longdashdot": "10 3 2 3",
@@ -62,23 +63,22 @@ def number(value: Any, unit: str = "") -> SafeString:
 def spread(mean: float | None, std: float | None, unit: str = "") -> SafeString:
     """Mean ± spread in one cell, full values on hover."""
     if mean is None:
-        return format_html('<span class="muted">–</span>')
+        return MISSING
     scale = numbers.size if unit in BYTE_UNITS else numbers.short
     if std is None:
-        return format_html('<span title="{!r}">{}</span>', mean, scale(mean))
-    shown = numbers.size(std) if unit in BYTE_UNITS else numbers.like(std, mean)
+        return format_html('<span title="{}">{}</span>', repr(mean), scale(mean))
+    shown = numbers.size_like(std, mean) if unit in BYTE_UNITS else numbers.like(std, mean)
     both = format_html('{} <span class="spread">± {}</span>', scale(mean), shown)
-    return format_html('<span title="{!r} ± {!r}">{}</span>', mean, std, both)
+    return format_html('<span title="{} ± {}">{}</span>', repr(mean), repr(std), both)
 
 
 @register.simple_tag
 def ago(moment: datetime | None) -> SafeString:
     """How long ago, kept current by the page's script; the moment itself without it and on hover."""
     if moment is None:
-        return format_html('<span class="muted">–</span>')
-    text = f"{moment:%Y-%m-%d %H:%M}"
-    return format_html('<time datetime="{}" title="{:%Y-%m-%d %H:%M:%S} UTC" data-ago>{}</time>', moment.isoformat(),
-                       moment, text)
+        return MISSING
+    return format_html('<time datetime="{}" title="{} UTC" data-ago>{}</time>', moment.isoformat(),
+                       f"{moment:%Y-%m-%d %H:%M:%S}", f"{moment:%Y-%m-%d %H:%M}")
 
 
 @register.simple_tag(takes_context=True)
@@ -115,6 +115,7 @@ def get(mapping: Mapping[str, Any], key: str) -> Any:
     return mapping.get(key)
 
 
+register.filter("words", words)
 register.filter("prose", prose)
 register.filter("code_block", code_block)
 
@@ -145,10 +146,16 @@ def swatch(styles: Mapping[str, Style], label: str) -> SafeString:
 
 
 @register.simple_tag
+def p_value(p: float) -> SafeString:
+    """A probability to two digits; below 0.001 only that."""
+    return format_html('<span title="{}">{}</span>', repr(p), "< 0.001" if p < 0.001 else f"{p:.2g}")
+
+
+@register.simple_tag
 def signed(value: float) -> SafeString:
     """A difference with its sign."""
-    text = numbers.short(abs(value), 2)
-    return format_html('<span title="{!r}">{}{}</span>', value, "+" if value > 0 else "−" if value < 0 else "±", text)
+    sign = "+" if value > 0 else "−" if value < 0 else "±"
+    return format_html('<span title="{}">{}{}</span>', repr(value), sign, numbers.short(abs(value), 2))
 
 
 @register.simple_tag
@@ -161,4 +168,4 @@ def value_text(value: Any) -> str:
 def form_control(field: BoundField) -> SafeString:
     """A Django form's control in the pages' dress."""
     select = getattr(field.field.widget, "input_type", "") == "select"
-    return field.as_widget(attrs={"class": "form-select" if select else "form-control"})
+    return field.as_widget(attrs={"autofocus": False, "class": "form-select" if select else "form-control"})

@@ -90,7 +90,7 @@
     if (!$("th.more", table)) return;
     $$("tbody > tr:not(.opened-row)", table).forEach((row) => {
       if ($(".row-open", row)) return;
-      const cell = $("[data-first]", row) || row.cells[0];
+      const cell = $("[data-first] .label", row) || $("[data-first]", row) || row.cells[0];
       const button = document.createElement("button");
       button.type = "button"; button.className = "row-open";
       button.setAttribute("aria-expanded", "false"); button.setAttribute("aria-label", "More about this row");
@@ -178,6 +178,9 @@
   const away = (is) => { const bar = $("[data-away]"); if (bar) bar.hidden = !is; };
   window.assay = { away, say, prepare };
 
+  document.body.addEventListener("htmx:beforeRequest", (event) => {
+    if (document.hidden && event.target.matches("[data-live]")) event.preventDefault(); // nobody looks
+  });
   document.body.addEventListener("htmx:sendError", () => away(true));
   document.body.addEventListener("htmx:timeout", () => away(true));
   document.body.addEventListener("htmx:responseError", (event) => { if (event.detail.xhr.status >= 500) away(true); });

@@ -20,7 +20,7 @@
     const values = traces.filter((trace) => !trace.fill).flatMap((trace) => trace.y).filter((value) => value !== null);
     if (!values.length) return {};
     const low = Math.min(...values), high = Math.max(...values);
-    return low > 0 && high / low > 300 ? { type: "log", dtick: "D1", exponentformat: "power" } : {};
+    return low > 0 && high / low > 300 ? { type: "log", dtick: Math.max(1, Math.ceil(Math.log10(high / low) / 6)), exponentformat: "power" } : {};
   };
 
   const drawPanels = (box, panels) => {
@@ -28,8 +28,24 @@
       box.replaceChildren(Object.assign(document.createElement("p"), { className: "muted", textContent: "No metric has been reported yet." }));
       return;
     }
-    let grid = box.querySelector(".charts");
-    if (!grid) { grid = document.createElement("div"); grid.className = "charts"; box.replaceChildren(grid); }
+    if (!box.querySelector(".charts")) {
+      const more = document.createElement("details");
+      more.className = "charts-more";
+      more.append(document.createElement("summary"), newGrid());
+      more.addEventListener("toggle", () => { if (more.open) drawInto(more.querySelector(".charts"), more.panels || []); });
+      box.replaceChildren(newGrid(), more);
+    }
+    const [main, rest] = box.querySelectorAll(".charts");
+    const more = box.querySelector("details");
+    more.panels = panels.filter((panel) => !panel.main);
+    more.hidden = !more.panels.length;
+    more.firstChild.textContent = `${more.panels.length} more: ${more.panels.map((panel) => panel.title).join(", ")}`;
+    drawInto(main, panels.filter((panel) => panel.main));
+    if (more.open) drawInto(rest, more.panels);
+  };
+
+  const newGrid = () => Object.assign(document.createElement("div"), { className: "charts" });
+  const drawInto = (grid, panels) => {
     const known = new Map([...grid.children].map((chart) => [chart.dataset.key, chart]));
     for (const panel of panels) {
       let chart = known.get(panel.key);
