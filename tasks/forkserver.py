@@ -81,7 +81,7 @@ class ForkServer:
 
     @property
     def pid(self) -> int | None:
-        return forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined, no-any-return]
+        return forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
 
     def pids(self) -> list[int]:
         """The helpers: forkserver, guard, multiprocessing's resource tracker."""

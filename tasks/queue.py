@@ -142,12 +142,11 @@ def take_back(run: Run, reason: str) -> State | None:
 
     A run that somebody wanted to cancel is cancelled. None when the run has meanwhile moved by itself.
     """
+    to, fields = State.LOST, {"failure_message": f"{reason}; it was attempt {run.attempt} of {run.max_attempts}"}
     if run.cancel_requested_at:
         to, fields = State.CANCELLED, {}
     elif run.attempt < run.max_attempts:
         to, fields = State.QUEUED, {}
-    else:
-        to, fields = State.LOST, {"failure_message": f"{reason}; it was attempt {run.attempt} of {run.max_attempts}"}
     return to if move(run, to, attempt=run.attempt, reason=reason, **fields) else None
 
 
