@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from assay.web.numbers import like, short
 
 COSTS = {"seconds": ("time", "s", "min"), "peak_memory": ("peak memory", "MB", "min")}
+UNDER_WAY = {"queued", "running"}
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,19 @@ def summary(measured: Sequence[Measured], columns: Sequence[Column], group: str)
     for one in measured:
         groups.setdefault((one.label, one.run if group == "run" else 0), []).append(one)
     means = [{column.key: _moments(members, column.key) for column in columns} for members in groups.values()]
-    best = {column.key: _best([row[column.key][0] for row in means], column.direction) for column in columns}
+    ended = [all(member.state not in UNDER_WAY for member in members) for members in groups.values()]
+    best = {  # what is still under way has not won anything
+        column.key: _best([row[column.key][0] for row, over in zip(means, ended, strict=True) if over],
+                          column.direction)
+        for column in columns
+    }
     rows = []
     for ((label, run), members), row in zip(groups.items(), means, strict=True):
         states: dict[str, int] = {}
         for member in members:
             states[member.state] = states.get(member.state, 0) + 1
-        cells = [_cell(*row[column.key], best[column.key]) for column in columns]
+        done = not UNDER_WAY & states.keys()
+        cells = [_cell(*row[column.key], best[column.key] if done else math.nan) for column in columns]
         rows.append(Row(label, members[0].name if run else label, run or None, states, cells))
     return rows
 

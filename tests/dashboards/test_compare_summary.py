@@ -44,3 +44,9 @@ def test_one_row_or_no_direction_has_no_best() -> None:
 def test_equal_numbers_have_no_spread() -> None:
     rows = summary([measured("a", run, seconds=0.1 + 0.2) for run in (1, 2, 3)], [TIME], "label")
     assert rows[0].cells[0].text == "0.3 ± 0"
+
+
+def test_what_is_under_way_has_not_won() -> None:
+    rows = summary([measured("a", 1, "running", acc=0.9), measured("b", 2, acc=0.5), measured("c", 3, acc=0.6)],
+                   [ACCURACY], "label")
+    assert [row.cells[0].best for row in rows] == [False, False, True]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # 60 MB, which a web process that draws nothing does without
 __all__ = ["Series", "delete", "keys", "last_values", "many", "series"]
 
 AT_ONCE = 500  # values in one `IN`
-WHOLE = 2**22  # points that may be in memory before they are thinned, unless one series has more
+WHOLE = 2**20  # points (16 MB) that may be in memory before they are thinned, unless one series has more
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
 
 
