@@ -22,12 +22,12 @@ class FetchFailed(Exception):
 
 @dataclass(frozen=True)
 class File:
-    """`sha256` and `bytes` are those of the file as it is kept, after `convert` (of the download's bytes)."""
+    """`sha256` and `size` are those of the file as it is kept, after `convert` (of the download's bytes)."""
 
     name: str
     url: str
     sha256: str
-    bytes: int
+    size: int  # bytes
     convert: Callable[[bytes], bytes] | None = None
 
 
@@ -112,7 +112,7 @@ def fetch(file: File, folder: Path, timeout: float = TIMEOUT) -> Path:
 
 
 def _download(file: File, timeout: float) -> bytes:
-    most = 2 * file.bytes + (1 << 20)  # an original may be a little larger than what is kept
+    most = 2 * file.size + (1 << 20)  # an original may be a little larger than what is kept
     content = bytearray()
     with urllib.request.urlopen(file.url, timeout=timeout) as answer:  # noqa: S310 - URLs of the registry only
         while chunk := answer.read(CHUNK):

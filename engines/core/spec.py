@@ -20,7 +20,7 @@ def param(default: Any, description: str, *, unit: str = "", log: bool = False, 
 
     `log=True` says that the natural scale is logarithmic (a sweep then searches it so).
     """
-    extra = {key: value for key, value in (("unit", unit), ("log", log)) if value}
+    extra: dict[str, Any] = {key: value for key, value in (("unit", unit), ("log", log)) if value}
     return Field(default, description=description, json_schema_extra=extra or None, **bounds)
 
 

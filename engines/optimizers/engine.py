@@ -257,10 +257,10 @@ class Training:
         """A step that evaluates the loss many times. When the budget ends within it, it is undone: False."""
         before = [value.detach().clone() for value in self.task.parameters().values()]
 
-        def closure() -> Tensor:
+        def closure() -> float:
             loss = self._gradient(batch)
             self.context.check()
-            return loss
+            return loss.item()
 
         try:
             self.loss = torch.as_tensor(self.optimizer.step(closure)).detach()

@@ -100,4 +100,4 @@ def test_the_real_files_have_the_registered_checksums(data_root):
     for data in DATA_SETS.values():
         for file in data.files:
             assert state(file, data_root / data.name) == "ok"
-            assert (data_root / data.name / file.name).stat().st_size == file.bytes
+            assert (data_root / data.name / file.name).stat().st_size == file.size

@@ -1,24 +1,24 @@
 """LAMB and LARS: every layer moves by a share of its own norm."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from engines.core import Context, Source, param
+from engines.core import Context, Problem, Source, param
 
 from .. import figures, schedules
-from ..engine import Log, TrainingProblem, decay_groups
+from ..engine import Log, decay_groups
 from ..first_order import FirstOrder
 
 MOST_LAYERS = 64  # trust ratios streamed at most
 
 
-def norms(tensors: list[Tensor]) -> Tensor:
+def norms(tensors: Sequence[Tensor]) -> Tensor:
     """Euclidean norms, shape (n,), accumulated in float32 at least, also for half-precision tensors."""
     wide = torch.promote_types(tensors[0].dtype, torch.float32)
-    return torch.stack(torch._foreach_norm(tensors, 2, dtype=wide))
+    return torch.stack(torch._foreach_norm(list(tensors), 2, dtype=wide))
 
 
 class TrustRatio(torch.optim.Optimizer):
@@ -109,7 +109,7 @@ class LayerWise(FirstOrder):
         names = optimizer.names[:MOST_LAYERS]  # type: ignore[attr-defined]
         return {f"trust/{name}": ratio for name, ratio in zip(names, optimizer.trust.tolist(), strict=False)}
 
-    def finished(self, log: Log, problem: TrainingProblem, context: Context) -> dict[str, float]:
+    def finished(self, log: Log, problem: Problem, context: Context) -> dict[str, float]:
         traces = [figures.line(name.removeprefix("trust/"), points) for name, points in log.observed.items()]
         figure = figures.figure(traces, f"{self.title}: trust ratio of each layer", "step", "trust ratio")
         figure["layout"]["yaxis"]["type"] = "log"

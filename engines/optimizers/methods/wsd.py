@@ -8,10 +8,10 @@ import torch
 from pydantic import model_validator
 from torch import nn
 
-from engines.core import Context, Source, param
+from engines.core import Context, Problem, Source, param
 
 from .. import schedules
-from ..engine import Log, Optimizer, Segment, TrainingProblem, decay_groups
+from ..engine import Log, Optimizer, Segment, decay_groups
 
 
 class Wsd(Optimizer):
@@ -96,7 +96,7 @@ class Wsd(Optimizer):
             return peak * schedules.inverse_linear_decay(position + 1, segment.first, segment.last, self.floor)
         return peak
 
-    def finished(self, log: Log, problem: TrainingProblem, context: Context) -> dict[str, float]:
+    def finished(self, log: Log, problem: Problem, context: Context) -> dict[str, float]:
         """Numbers at each end point, and the table of what each model had cost when it was made."""
         headline = problem.headline()
         reached = [border for border in log.borders if border["phase"] != "stable" and "ended" in border]
@@ -116,7 +116,7 @@ def _table(borders: list[dict[str, Any]]) -> str:
     """CSV: where each decay or cycle began and ended (steps spent), and the metrics before and after."""
     names = list(borders[0]["after"]) if borders else []
     columns = [f"{name} {when}" for name in names for when in ("before", "after")]
-    rows = [["end_point", "began", "ended", "branch", *columns]]
+    rows: list[list[Any]] = [["end_point", "began", "ended", "branch", *columns]]
     for border in borders:
         values = [border[when][name] for name in names for when in ("before", "after")]
         rows.append([border["last"], border["began"], border["ended"], int(border["branch"]), *values])

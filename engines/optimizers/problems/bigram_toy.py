@@ -41,6 +41,8 @@ class BigramToy(TrainingProblem):
 
 
 class BigramTask(Task):
+    model: "Table"
+
     def __init__(self, problem: BigramToy, context: Context):
         self.language = language(problem.tokens).to(context.device)
         self.model = Table(problem.tokens).to(context.device)

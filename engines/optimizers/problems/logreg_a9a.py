@@ -85,6 +85,8 @@ class LogregA9a(TrainingProblem):
 
 
 class LogregTask(Task):
+    model: nn.Linear
+
     def __init__(
         self, problem: LogregA9a, data: dict[str, Tensor], strength: float, optimum: float, context: Context,
     ):

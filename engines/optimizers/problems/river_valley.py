@@ -44,6 +44,8 @@ class RiverValley(TrainingProblem):
 
 
 class RiverTask(Task):
+    model: "Point"
+
     def __init__(self, problem: RiverValley, context: Context):
         self.problem = problem
         self.model = Point(torch.tensor([0.0, 1.0], dtype=torch.float64)).to(context.device)

@@ -39,7 +39,7 @@ class Command(BaseCommand):
 
     def _rows(self, data: datasets.DataSet) -> list[dict[str, Any]]:
         folder = self._folder(data.name)
-        return [{"data_set": data.name, "file": file.name, "state": datasets.state(file, folder), "bytes": file.bytes,
+        return [{"data_set": data.name, "file": file.name, "state": datasets.state(file, folder), "bytes": file.size,
                  "licence": data.licence, "url": file.url, "path": str(folder / file.name)} for file in data.files]
 
     def _folder(self, name: str) -> Path:
