@@ -1,5 +1,6 @@
 """The one place that says who may do what. Objects in a project one may not see do not exist (404)."""
 
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404
@@ -11,8 +12,10 @@ NEEDED_SCOPE = {Role.VIEWER: Scope.READ, Role.EDITOR: Scope.WRITE, Role.ADMIN: S
 SCOPE_RANK = {Scope.READ: 1, Scope.WRITE: 2, Scope.ADMIN: 3}
 
 
-def visible_projects(user: User) -> QuerySet[Project]:
-    """The projects that `user` may see."""
+def visible_projects(user: User | AnonymousUser) -> QuerySet[Project]:
+    """The projects that `user` may see; none for somebody who is not signed in."""
+    if not user.is_authenticated:  # their key is None, which would match projects without members
+        return Project.objects.none()
     if user.is_superuser:
         return Project.objects.all()
     return Project.objects.filter(memberships__user_id=user.pk)
