@@ -60,7 +60,8 @@ def _field(key: str, rule: Mapping[str, Any], typed: str | None, name: str, erro
     plain = branch(rule)
     default = to_text(rule.get("default"))
     value = default if typed is None else typed
-    made = Field(name, key, words(key), kind(plain), value, rule.get("description", plain.get("description", "")),
+    text = rule.get("description", plain.get("description", "")).replace("`", "")
+    made = Field(name, key, words(key), kind(plain), value, text,
                  str(rule.get("unit", plain.get("unit", ""))), bounds(plain), default, error=error)
     if made.kind == "choice":
         options = [to_text(option) for option in plain["enum"]]
@@ -97,10 +98,8 @@ def bounds(rule: Mapping[str, Any]) -> str:
     if low is not None and high is not None:
         parts.append(f"{wording.show(low)} to {wording.show(high)}")
     else:
-        parts += [f"{sign} {wording.show(value)}" for sign, value in (("≥", low), ("≤", high)) if value is not None]
-    for sign, name in ((">", "exclusiveMinimum"), ("<", "exclusiveMaximum")):
-        if name in rule:
-            parts.append(f"{sign} {wording.show(rule[name])}")
+        limits = ((">", rule.get("exclusiveMinimum")), ("≥", low), ("≤", high), ("<", rule.get("exclusiveMaximum")))
+        parts += [f"{sign} {wording.show(value)}" for sign, value in limits if value is not None]
     if rule.get("type") == "array":
         parts.append("separate with commas")
     return ", ".join(parts)

@@ -71,7 +71,7 @@ def _entry(found: Entry) -> dict[str, Any]:
         parameters.append({
             "name": name, "default": rule.get("default"), "unit": rule.get("unit", plain.get("unit", "")),
             "range": ", ".join(part for part in (choices or fields.bounds(plain), may_be_none) if part),
-            "kind": plain.get("type", "choice"), "help": rule.get("description", ""),
+            "kind": plain.get("type", "choice"), "help": rule.get("description", "").replace("`", ""),
             "log": rule.get("log") or plain.get("log"),
         })
     return {"entry": found, "parameters": parameters}
