@@ -48,6 +48,15 @@ class Site:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
+    def wait_for_catalogue(self) -> None:
+        """Until the worker has announced what it runs. Raises `RuntimeError` after two minutes."""
+        end = time.monotonic() + 120
+        while "misbehave" not in json.dumps(self.ask("/catalogue")):
+            if time.monotonic() > end:
+                raise RuntimeError("no worker announced its engines")
+            time.sleep(0.2)
+        time.sleep(3)  # everything comes to rest
+
     def submit(self, milliseconds: int, seeds: list[int]) -> int:
         asked = METHOD | {"name": "bench", "methods": [{"id": "good", "milliseconds": milliseconds}], "seeds": seeds}
         return int(self.ask("/experiments", asked)["id"])
@@ -76,7 +85,9 @@ def installation(home: Path) -> Iterator[tuple[Site, int]]:
         _wait_for_worker(port, up, home)
         token = subprocess.run([*manage, "token", "create", "demo", "--name", "bench"], env=environment, check=True,
                                capture_output=True, text=True, cwd=report.ROOT).stdout.strip()
-        yield Site(port, token), up.pid
+        site = Site(port, token)
+        site.wait_for_catalogue()
+        yield site, up.pid
     finally:
         up.send_signal(signal.SIGINT)
         up.wait(60)
@@ -88,7 +99,6 @@ def _wait_for_worker(port: int, up: "subprocess.Popen[bytes]", home: Path) -> No
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).close()
             if _forkserver(up.pid):
-                time.sleep(5)  # for the catalogue to be announced, and everything to come to rest
                 return
         except (urllib.error.URLError, OSError):
             pass
