@@ -56,10 +56,10 @@ $(VENV)/.runtime: requirements.lock
 	@$(BIN)/python -c '' 2>/dev/null || { $(FIND_PYTHON); rm -rf $(VENV); "$$found" -m venv $(VENV) >/dev/null 2>&1 || \
 	  { echo "$$found cannot make a virtual environment: install its venv module (Debian: python3-venv)" >&2; exit 1; }; }
 	@echo "Installing into $(VENV): some minutes the first time"
-	@$(PIP) install --quiet --requirement requirements.lock
+	@$(PIP) install -qq --requirement requirements.lock
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	@echo "Installing what tests need"
-	@$(PIP) install --quiet --requirement requirements-dev.lock
+	@$(PIP) install -qq --requirement requirements-dev.lock
 	@touch $@

@@ -35,7 +35,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 def manage(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run a manage.py command on `home` to its end."""
     return subprocess.run([sys.executable, "manage.py", *arguments], cwd=ROOT, env=environment(home, **more),
-                          capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+                          capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL)
 
 
 class Stack:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.stack import Stack, free_port, manage
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 METHODS = ["sgd", "adamw", "nadamw", "lamb"]
 
 

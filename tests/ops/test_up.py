@@ -17,7 +17,7 @@ import pytest
 
 from tests.stack import ROOT, Stack, environment, free_port, manage
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def until(condition: Callable[[], bool], seconds: float = 20) -> bool:
