@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import pytest
-from django.test import Client
-
 from assay.accounts.models import Membership, Project, Role, Token, User
 from assay.catalogue.announce import announce
+from django.test import Client
+
 from engines.core import Method, Metric, Problem, param
 from engines.core.registry import _describe_method, _describe_problem
 
@@ -18,7 +18,8 @@ class Bowl(Problem):
 
     id: ClassVar[str] = "bowl"
     title: ClassVar[str] = "Bowl"
-    metrics: ClassVar[tuple[Metric, ...]] = (Metric("loss", "", "min", "Loss"), Metric("accuracy", "", "max", "Accuracy"))
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("loss", "", "min", "Loss"), Metric("accuracy", "", "max", "Accuracy"))
 
     dimensions: int = param(2, "how many", ge=1, le=1000)
 

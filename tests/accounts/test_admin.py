@@ -1,14 +1,14 @@
 """Every model has its admin pages, and what machines write is not changed there."""
 
 import pytest
+from assay.accounts.models import Token, User
+from assay.experiments.models import Run
+from assay.experiments.submission import parse, submit
 from django.apps import apps
 from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
-from assay.accounts.models import Token, User
-from assay.experiments.models import Run
-from assay.experiments.submission import parse, submit
 from tests.announced import People, request_body
 
 OURS = [model for app in ("accounts", "catalogue", "experiments", "fleet")

@@ -1,10 +1,10 @@
 import pytest
-from django.core.exceptions import PermissionDenied
-from django.http import Http404
-
 from assay.accounts.membership import LastAdmin, create_project, remove, set_role
 from assay.accounts.models import AuditEntry, Membership, Role, Token
 from assay.accounts.permissions import role_in, visible_projects
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+
 from tests.announced import People
 
 pytestmark = pytest.mark.django_db

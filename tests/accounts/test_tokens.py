@@ -3,12 +3,12 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
-from django.core.management import CommandError, call_command
-from django.utils import timezone
-
 from assay.accounts.bootstrap import ensure_demo
 from assay.accounts.models import AuditEntry, Membership, Role, Token, User
 from assay.accounts.tokens import authenticate
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
 from tests.announced import People
 
 pytestmark = pytest.mark.django_db
@@ -21,7 +21,7 @@ def command(*args: str) -> str:
 
 
 def test_a_token_stands_for_its_user(people: People) -> None:
-    token, text = Token.issue(people.editor, "mine")
+    _, text = Token.issue(people.editor, "mine")
     found = authenticate(text)
     assert found is not None and found.user == people.editor
     assert text not in json.dumps(list(Token.objects.values_list("digest", "start", "name")))
@@ -34,7 +34,7 @@ def test_what_is_no_token(people: People, text: str) -> None:
 
 
 def test_expired_and_inactive(people: People) -> None:
-    token, text = Token.issue(people.editor, "mine", days=1)
+    _, text = Token.issue(people.editor, "mine", days=1)
     Token.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     assert authenticate(text) is None
     Token.objects.update(expires_at=None)

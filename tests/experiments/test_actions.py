@@ -2,11 +2,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from django.core.exceptions import PermissionDenied
-from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage
-from django.http import Http404
-
 from assay.accounts.models import AuditEntry
 from assay.experiments import actions
 from assay.experiments.models import Artifact, Experiment, LogChunk, Move, Run, State
@@ -15,6 +10,11 @@ from assay.experiments.submission import Conflict, parse, submit
 from assay.metrics import reader
 from assay.metrics.store import Batch
 from assay.metrics.writer import write
+from django.core.exceptions import PermissionDenied
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.http import Http404
+
 from tests.announced import People, request_body
 
 pytestmark = pytest.mark.django_db
@@ -92,7 +92,8 @@ def test_who_may_not(experiment: Experiment, people: People, who: str, error: ty
 def fill(run: Run, store: Any) -> Artifact:
     write(store, [Batch(run.pk, 1, "loss", np.arange(3), np.ones(3))])
     LogChunk.objects.create(run=run, attempt=1, offset=0, text="hello")
-    artifact = Artifact.objects.create(run=run, attempt=1, name="a.txt", media_type="text/plain", size=2, sha256="0" * 64)
+    artifact = Artifact.objects.create(run=run, attempt=1, name="a.txt", media_type="text/plain", size=2,
+                                       sha256="0" * 64)
     default_storage.save(artifact.storage_name, ContentFile(b"hi"))
     return artifact
 

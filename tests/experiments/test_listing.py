@@ -1,10 +1,10 @@
 from typing import Any
 
 import pytest
-
 from assay.experiments import listing
 from assay.experiments.models import Run
 from assay.experiments.submission import Invalid, parse, submit
+
 from tests.announced import People, request_body
 
 pytestmark = pytest.mark.django_db
@@ -31,7 +31,8 @@ def test_filters(experiments: list[Any], people: People, filters: dict[str, Any]
 
 
 @pytest.mark.parametrize(("filters", "count"), [
-    ({}, 6), ({"tag": "x"}, 4), ({"method": "dice"}, 4), ({"problem": "cliff"}, 2), ({"q": "beta"}, 2), ({"q": "desc"}, 2),
+    ({}, 6), ({"tag": "x"}, 4), ({"method": "dice"}, 4), ({"problem": "cliff"}, 2),
+    ({"q": "beta"}, 2), ({"q": "desc"}, 2),
     ({"state": "running"}, 0), ({"project": "lab", "engine": "toy"}, 6), ({"experiment": 10**12}, 0),
 ])
 def test_filters_of_runs(experiments: list[Any], people: People, filters: dict[str, Any], count: int) -> None:
@@ -58,7 +59,8 @@ def test_sorting_by_a_metric(experiments: list[Any], people: People, name: str) 
 
 
 def test_sorting_by_columns(experiments: list[Any], people: People) -> None:
-    assert [one.name for one in listing.sort_experiments(listing.experiments(people.viewer), "name")] == ["Alpha", "Beta"]
+    found = listing.sort_experiments(listing.experiments(people.viewer), "name")
+    assert [one.name for one in found] == ["Alpha", "Beta"]
     assert [run.seed for run in listing.sort_runs(Run.objects.all(), "-seed")] == [1, 1, 1, 0, 0, 0]
     for bad in ("nope", "summary", "summary.", "spec.x", "", "-", "experiment__owner__password", "pk; drop"):
         with pytest.raises(Invalid):

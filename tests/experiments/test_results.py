@@ -3,14 +3,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from django.db.models.functions import Now
-from django.utils import timezone
-from scipy import stats
-
 from assay.experiments.models import Experiment, Run
 from assay.experiments.results import comparison, estimate, welch
 from assay.experiments.submission import parse, submit
 from assay.fleet.models import Node
+from django.db.models.functions import Now
+from django.utils import timezone
+from scipy import stats
+
 from tests.announced import People, request_body
 
 pytestmark = pytest.mark.django_db

@@ -7,14 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis.extra.django import TestCase
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from hypothesis import strategies as st
-
 from assay.accounts.models import Project, User
 from assay.experiments.models import Experiment, Move, Run, State
 from assay.experiments.state import ENDED, MOVES, cancel_queued, move
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -153,11 +152,12 @@ print(json.dumps({"won": sum(won), "moves": Move.objects.count(), "errors": erro
 
 
 @pytest.mark.parametrize("database", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def test_each_run_is_moved_by_exactly_one_of_many(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_each_run_is_moved_by_exactly_one_of_many(database: str, request: pytest.FixtureRequest,
+                                                  tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/race.sqlite3" if database == "sqlite" else request.getfixturevalue("postgres_url")
     home = {"ASSAY_HOME": str(tmp_path), "DATABASE_URL": url, "METRICS_URL": f"sqlite:///{tmp_path}/m.sqlite3"}
-    done = subprocess.run([sys.executable, "-c", RACE], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
-                          env=os.environ | home | {"PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}",
+    done = subprocess.run([sys.executable, "-c", RACE], cwd=ROOT, capture_output=True, text=True, timeout=120,
+                          check=False, env=os.environ | home | {"PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}",
                                                    "DJANGO_SETTINGS_MODULE": "assay.settings"})
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"won": 20, "moves": 20, "errors": [], "queued": 0}

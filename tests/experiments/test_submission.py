@@ -1,17 +1,27 @@
 from typing import Any
 
 import pytest
-from django.core.exceptions import PermissionDenied
-from django.http import Http404
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from assay.accounts.models import AuditEntry, Token
 from assay.catalogue.announce import announce
 from assay.catalogue.models import Method
 from assay.experiments import submission
 from assay.experiments.models import Experiment, Run
-from assay.experiments.submission import Budget, Conflict, Invalid, OverQuota, Resources, labels, parse, spec_hash, submit
+from assay.experiments.submission import (
+    Budget,
+    Conflict,
+    Invalid,
+    OverQuota,
+    Resources,
+    labels,
+    parse,
+    spec_hash,
+    submit,
+)
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from engines import core
 from tests.announced import People, request_body
 

@@ -92,11 +92,11 @@ def comparison(experiment: Experiment, *, reference: str | None = None) -> Compa
     """Methods in the order they were asked for. Only runs that succeeded count; `best` marks the best mean of each
     column with a direction (all of them on a tie) among two methods or more. `reference` is a label; unknown
     labels raise `KeyError`."""
-    rows: dict[str, Row] = {}
+    rows = _configurations(experiment)
     values: dict[tuple[str, str], list[float]] = {}
-    runs = experiment.runs.order_by("index").values_list("label", "method", "spec__method", "state", "summary", "cost")
-    for label, method, parameters, state, summary, cost in runs:
-        row = rows.setdefault(label, Row(label, method, {k: v for k, v in parameters.items() if k != "id"}))
+    runs = experiment.runs.order_by("index").values_list("label", "state", "summary", "cost")
+    for label, state, summary, cost in runs:
+        row = rows[label]
         row.runs += 1
         row.states[state] = row.states.get(state, 0) + 1
         if state == State.SUCCEEDED:
@@ -111,6 +111,15 @@ def comparison(experiment: Experiment, *, reference: str | None = None) -> Compa
     if reference is not None:
         _against(rows[reference], list(rows.values()), values)
     return Comparison(columns, list(rows.values()), reference)
+
+
+def _configurations(experiment: Experiment) -> dict[str, Row]:
+    """A row for each label, as the runs of the first seed show them all."""
+    first = experiment.runs.filter(seed=experiment.seeds[0]) if experiment.seeds else experiment.runs.none()
+    return {
+        label: Row(label, spec["method"]["id"], {key: value for key, value in spec["method"].items() if key != "id"})
+        for label, spec in first.order_by("index").values_list("label", "spec")
+    }
 
 
 def _finite(value: Any) -> bool:
