@@ -40,7 +40,7 @@ browser: # Chromium for the browser tests, where it can be had without asking
 lint: $(VENV)/.dev ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy engines/core tasks platform
-	@$(BIN)/lint-imports --no-cache
+	@PYTHONPATH=platform:. $(BIN)/lint-imports --no-cache
 
 lock: $(VENV)/.dev ## pin the newest versions that pyproject.toml allows (a local build's suffix is not part of a version)
 	@$(COMPILE) --upgrade --output-file requirements.lock pyproject.toml

@@ -80,13 +80,14 @@ try:
     DATABASES = {"default": dict(dj_database_url.parse(DATABASE_URL, conn_max_age=60, conn_health_checks=True))}
 except (ValueError, dj_database_url.ParseError) as error:
     raise ImproperlyConfigured(f"DATABASE_URL: {error}") from None
-if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+BACKEND = str(DATABASES["default"]["ENGINE"])
+if BACKEND.endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 30,
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
-elif not DATABASES["default"]["ENGINE"].endswith("postgresql"):
+elif not BACKEND.endswith("postgresql"):
     raise ImproperlyConfigured("DATABASE_URL: use sqlite:/// or postgresql://")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
