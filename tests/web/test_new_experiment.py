@@ -68,6 +68,13 @@ def test_a_bad_value_is_said_and_kept(editor: Client, changes: dict[str, str], m
     assert 'value="0.8, 0.99"' in text or "gone" in text
 
 
+def test_all_faults_are_said_at_once(editor: Client) -> None:
+    text = editor.post("/experiments/new", form(**{"seeds": "x", "m0.lr": "-1", "budget.steps": "0"})).content.decode()
+    assert "is no seed" in text and "must be &gt; 0" in text and "Nothing was started" in text
+    text = editor.post("/experiments/new", form(**{"seeds": "x", "m0.lr": "-1"})).content.decode()
+    assert "is no seed" in text and "must be &gt; 0" in text and "2 entries need" in text
+
+
 def test_no_method(editor: Client) -> None:
     data = {name: value for name, value in form().items() if not name.startswith(("m0", "m1"))}
     response = editor.post("/experiments/new", data)

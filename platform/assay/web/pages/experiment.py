@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
+from django.db.models import Sum
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
@@ -42,7 +43,7 @@ def _context(request: Request, found: Experiment) -> dict[str, Any]:
     labels = list(found.runs.order_by().values_list("method", "label").distinct())
     return {
         "experiment": found, "row": row, "live": row.ended < row.total,
-        "share": row.ended / row.total if row.total else 0,
+        "share": _share(found, row),
         "results": _results(found, request.GET.get("reference", ""), {label for _, label in labels}),
         "styles": styles.of_engine(found.engine, labels), "folded": FOLDED,
         "page": page, "state_filter": state,
@@ -52,6 +53,12 @@ def _context(request: Request, found: Experiment) -> dict[str, Any]:
         "budget": [(name.replace("_", " "), value) for name, value in found.budget.items()],
         "has_curves": Run.objects.filter(experiment=found).exclude(state=State.QUEUED).exists(),
     }
+
+
+def _share(found: Experiment, row: listing.Row) -> float:
+    """How much is done, 0 to 1: whole runs and the parts of those that run."""
+    under_way = found.runs.filter(state=State.RUNNING).aggregate(done=Sum("progress"))["done"] or 0.0
+    return (row.ended + under_way) / row.total if row.total else 0.0
 
 
 def _results(found: Experiment, reference: str, labels: set[str]) -> dict[str, Any]:

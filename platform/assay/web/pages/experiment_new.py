@@ -45,11 +45,13 @@ def _start(request: Request, draft: Draft) -> HttpResponse | dict[str, str]:
     """A redirect to the new experiment, or what is wrong, by field."""
     data, errors = draft.request()
     try:
+        parsed = submission.parse(data)
         if errors:
-            raise submission.Invalid(errors)
-        experiment = submission.submit(request.user, submission.parse(data))
+            submission.resolve(parsed)  # what else is wrong is said at once
+            return errors
+        experiment = submission.submit(request.user, parsed)
     except submission.Invalid as invalid:
-        return invalid.fields
+        return invalid.fields | errors
     except Http404:
         return {"project": "choose a project"}
     count = experiment.runs.count()
@@ -96,7 +98,7 @@ def _context(request: Request, draft: Draft, errors: dict[str, str]) -> dict[str
         "more_limits": _plain_fields("budget", LIMITS, draft.budget, errors, set(LIMITS) - set(SHOWN_LIMITS)),
         "budget_error": errors.get("budget", ""),
         "machine": _plain_fields("resources", MACHINE, draft.resources, errors, MACHINE),
-        "open_limits": any(key in draft.budget or f"budget.{key}" in errors for key in set(LIMITS) - set(SHOWN_LIMITS)),
+        "open_limits": any(draft.budget.get(key) or f"budget.{key}" in errors for key in LIMITS if key not in SHOWN_LIMITS),
         "open_more": any(name.startswith(("resources", "priority", "tags", "notes")) for name in errors),
         "rest": {name: text for name, text in errors.items() if name in ("request", "engine", "problem", "problem.id")},
         **_summary(draft),
