@@ -110,9 +110,9 @@ claim = Claim(
         Part("WSD with side branches, same budget", [single("wsd", SIDE_RATE, seed) for seed in SEEDS], beside),
         Part("cyclic cosine, same end points", [single("cyclic-cosine", SIDE_RATE, seed) for seed in SEEDS], beside),
         Part("river-valley toy: way along the river made in the stable phase",
-             [single("wsd-s", 0.1, 0, "river-valley", ends=[1.0])], river),
+             [single("wsd-s", 0.03, 0, "river-valley", ends=[1.0])], river),
         Part("bigram toy: excess of open tokens removed by the decay",
              [single("wsd-s", 0.1, 0, "bigram-toy", ends=[1.0])], bigram),
     ],
-    seconds=420.0,
+    seconds=360.0,
 )
