@@ -19,6 +19,7 @@ from ..draft import LIMITS, MACHINE, Draft, parse_seeds
 from ..request import Request
 
 SHOWN_LIMITS = ("steps", "seconds")
+MORE_LIMITS = tuple(name for name in LIMITS if name not in SHOWN_LIMITS)
 
 
 @login_required
@@ -95,10 +96,10 @@ def _context(request: Request, draft: Draft, errors: dict[str, str]) -> dict[str
         "methods_error": errors.get("methods", ""),
         "seeds_error": fields.error_of(errors, "seeds"), "tags_error": fields.error_of(errors, "tags"),
         "limits": _plain_fields("budget", LIMITS, draft.budget, errors, SHOWN_LIMITS),
-        "more_limits": _plain_fields("budget", LIMITS, draft.budget, errors, set(LIMITS) - set(SHOWN_LIMITS)),
+        "more_limits": _plain_fields("budget", LIMITS, draft.budget, errors, MORE_LIMITS),
         "budget_error": errors.get("budget", ""),
         "machine": _plain_fields("resources", MACHINE, draft.resources, errors, MACHINE),
-        "open_limits": any(draft.budget.get(key) or f"budget.{key}" in errors for key in LIMITS if key not in SHOWN_LIMITS),
+        "open_limits": any(draft.budget.get(key) or f"budget.{key}" in errors for key in MORE_LIMITS),
         "open_more": any(name.startswith(("resources", "priority", "tags", "notes")) for name in errors),
         "rest": {name: text for name, text in errors.items() if name in ("request", "engine", "problem", "problem.id")},
         **_summary(draft),
