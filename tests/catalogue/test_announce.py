@@ -1,8 +1,8 @@
 import pytest
-
 from assay.catalogue.announce import announce
 from assay.catalogue.models import Engine, Method, Problem
 from assay.fleet.models import Node
+
 from tests.announced import description
 
 pytestmark = pytest.mark.django_db

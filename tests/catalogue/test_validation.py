@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
+from assay.catalogue.validation import check, with_defaults
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from assay.catalogue.validation import check, with_defaults
 from tests.announced import Descent
 
 SCHEMA = Descent.model_json_schema()
