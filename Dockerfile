@@ -6,10 +6,10 @@ COPY requirements.lock /tmp/requirements.lock
 RUN python -m venv /opt/venv && /opt/venv/bin/pip install --quiet --requirement /tmp/requirements.lock
 
 FROM python:3.11-slim-bookworm
-# PostgreSQL's client programs are for `manage.py backup` and `restore`
+# tini reaps what runs leave behind; PostgreSQL's client programs are for `manage.py backup` and `restore`
 # hadolint ignore=DL3008
 RUN apt-get update -qq \
-    && apt-get install -y -qq --no-install-recommends postgresql-client \
+    && apt-get install -y -qq --no-install-recommends postgresql-client tini \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 assay \
     && useradd --uid 10001 --gid assay --home-dir /var/lib/assay --no-create-home --shell /usr/sbin/nologin assay \
@@ -30,5 +30,6 @@ USER 10001:10001
 VOLUME /var/lib/assay
 EXPOSE 8000
 STOPSIGNAL SIGTERM
+ENTRYPOINT ["tini", "--"]
 CMD ["gunicorn", "assay.wsgi", "--chdir", "/app/platform", "--bind", "0.0.0.0:8000", "--worker-class", "gthread", \
      "--workers", "2", "--threads", "8", "--timeout", "60", "--worker-tmp-dir", "/dev/shm", "--no-control-socket"]
