@@ -39,6 +39,7 @@ def test_submit_watch_compare(page: Page, stack: Stack) -> None:
     expect(rows).to_have_count(2)
     expect(rows.first).to_contain_text("±")
     expect(page.locator("[data-curves] .plot svg.main-svg").first).to_be_visible()
+    page.wait_for_timeout(4000)  # the curves ask once more, and learn that it has ended
     polls: list[str] = []
     page.on("request", lambda request: polls.append(request.url))
     page.wait_for_timeout(4000)
