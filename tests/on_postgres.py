@@ -21,7 +21,7 @@ def main() -> int:
     try:
         server = psycopg.connect(SERVER, autocommit=True, connect_timeout=3)
     except psycopg.OperationalError as error:
-        print(f"not run on PostgreSQL, none answers at {SERVER}: {str(error).strip()}", file=sys.stderr)
+        print(f"not run on PostgreSQL, none answers at {SERVER}: {str(error).splitlines()[0]}", file=sys.stderr)
         return 1 if os.environ.get("CI") else 0
     name = f"assay_suite_{uuid.uuid4().hex[:12]}"
     with server:
