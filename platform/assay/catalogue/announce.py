@@ -46,7 +46,7 @@ def _write(model: type[Problem] | type[Method], engine: str, rows: list[dict[str
     if not rows:
         return
     rows = sorted(rows, key=lambda row: row["name"])  # one order for all announcers: no deadlock
-    model.objects.bulk_create(  # type: ignore[misc]
+    model.objects.bulk_create(
         [model(engine_id=engine, **row) for row in rows],  # type: ignore[misc]
         update_conflicts=True, unique_fields=["engine", "name"],
         update_fields=[key for key in rows[0] if key != "name"],

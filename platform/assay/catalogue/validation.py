@@ -61,7 +61,7 @@ def _not_finite(value: Any) -> str | None:
 
 
 def _message(error: ValidationError) -> str:
-    limit = error.validator_value
+    limit: Any = error.validator_value
     match error.validator:
         case "exclusiveMinimum":
             return wording.bounded(">", limit)

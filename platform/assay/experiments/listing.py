@@ -29,19 +29,19 @@ class JsonNumber(Func):
         super().__init__(F(field))
         self.key = key
 
-    def as_sqlite(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> tuple[str, list[Any]]:
+    def as_sqlite(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> tuple[str, tuple[Any, ...]]:
         column, params = compiler.compile(self.source_expressions[0])
         if not PLAIN.fullmatch(self.key):  # SQLite's paths have no way to write these; this way is three times slower
             where = "json_each.key = %s AND json_each.type IN ('integer', 'real')"
-            return f"(SELECT json_each.value FROM json_each({column}) WHERE {where})", [*params, self.key]  # noqa: S608
+            return f"(SELECT json_each.value FROM json_each({column}) WHERE {where})", (*params, self.key)  # noqa: S608
         path = f'$."{self.key}"'
         sql = f"CASE WHEN json_type({column}, %s) IN ('integer', 'real') THEN json_extract({column}, %s) END"
-        return sql, [*params, path, *params, path]
+        return sql, (*params, path, *params, path)
 
-    def as_postgresql(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> tuple[str, list[Any]]:
+    def as_postgresql(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> tuple[str, tuple[Any, ...]]:
         column, params = compiler.compile(self.source_expressions[0])
         sql = f"CASE WHEN jsonb_typeof({column} -> %s) = 'number' THEN ({column} ->> %s)::double precision END"
-        return sql, [*params, self.key, *params, self.key]
+        return sql, (*params, self.key, *params, self.key)
 
 
 class Contains(Func):
@@ -53,14 +53,14 @@ class Contains(Func):
         super().__init__(F(field))
         self.text = text
 
-    def as_sqlite(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> tuple[str, list[Any]]:
+    def as_sqlite(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> tuple[str, tuple[Any, ...]]:
         column, params = compiler.compile(self.source_expressions[0])
         sql = f"EXISTS (SELECT 1 FROM json_each({column}) WHERE json_each.value = %s)"  # noqa: S608 (a column's name)
-        return sql, [*params, self.text]
+        return sql, (*params, self.text)
 
-    def as_postgresql(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> tuple[str, list[Any]]:
+    def as_postgresql(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> tuple[str, tuple[Any, ...]]:
         column, params = compiler.compile(self.source_expressions[0])
-        return f"{column} @> %s::jsonb", [*params, json.dumps([self.text])]
+        return f"{column} @> %s::jsonb", (*params, json.dumps([self.text]))
 
 
 def experiments(user: User, *, project: str | None = None, engine: str | None = None, problem: str | None = None,
