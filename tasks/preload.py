@@ -32,7 +32,7 @@ import engines.core  # noqa: E402, F401
 from engines.core import provenance, registry  # noqa: E402
 
 registry.engines()
-provenance._commit()  # what these imports were made from; a run started later must not say otherwise
+provenance.commit()  # what these imports were made from; a run started later must not say otherwise
 provenance.cpu_model()
 gc.collect()
 gc.freeze()  # pages that the collector never touches stay shared with every child

@@ -19,7 +19,7 @@ def provenance(method: type, problem: type, device: torch.device) -> dict[str, A
     """JSON-ready: `code` (version, commit, hash of the method's and the problem's file), `packages`, `hardware`."""
     return {
         "code": {
-            "version": distribution_version(method), "commit": _commit(),
+            "version": distribution_version(method), "commit": commit(),
             "method_sha256": source_hash(method), "problem_sha256": source_hash(problem),
         },
         "python": platform.python_version(),
@@ -40,6 +40,7 @@ def source_hash(cls: type) -> str:
         return ""
 
 
+@lru_cache
 def distribution_version(cls: type) -> str:
     """The version of the package that holds `cls`: Assay's own, or that of the plug-in's distribution."""
     from engines import __version__
@@ -70,7 +71,7 @@ def cpu_model() -> str:
 
 
 @lru_cache
-def _commit() -> str | None:
+def commit() -> str | None:
     """The commit of the checkout, with `+` when tracked files differ from it; None outside one."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():

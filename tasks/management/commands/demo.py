@@ -13,6 +13,7 @@ from tasks.machine import AlreadyRunning, Machine, Unavailable, sign_in
 
 
 class Command(BaseCommand):
+    requires_system_checks: list[str] = []  # they import every page and dashboard: 40 MB
     help = ("Start Assay here (as `up` does), compare four optimizers over three seeds, print the result and keep "
             "serving. ONCE=1 stops everything after the table. Where `up` serves this home already, that is used.")
     requires_migrations_checks = False

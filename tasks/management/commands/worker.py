@@ -11,6 +11,7 @@ WORD = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
 class Command(BaseCommand):
+    requires_system_checks: list[str] = []  # they import every page and dashboard: 40 MB
     help = "Take queued runs from the run table and execute them, until SIGTERM or Ctrl-C."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
