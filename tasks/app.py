@@ -1,6 +1,7 @@
 """The Celery application. A message is a doorbell and nothing more: the run table is the queue."""
 
 import logging
+import os
 import threading
 
 from celery import Celery
@@ -23,6 +24,7 @@ class Bell:
         self.heard.set()
 
 
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")  # Django's checks import every page and dashboard: 40 MB
 bell = Bell()
 app = Celery("assay", broker=settings.REDIS_URL, set_as_current=False)
 app.conf.update(

@@ -19,6 +19,7 @@ from . import wire
 from .recorder import PipeRecorder
 
 CANCEL = b"cancel"
+SLOW_IMPORTS = ("torch._dynamo", "scipy.optimize", "scipy.sparse")  # worth having in the forkserver once a run needed them
 
 
 def main(control: Connection, log: Connection, job: dict[str, Any]) -> None:
@@ -47,7 +48,7 @@ def main(control: Connection, log: Connection, job: dict[str, Any]) -> None:
         sys.stderr.flush()
     except OSError as error:
         ended = {"state": "failed", "kind": "crashed", "message": f"{type(error).__name__}: {error}"}
-    send(wire.pack({"type": "ended", **ended}))
+    send(wire.pack({"type": "ended", "imported": [name for name in SLOW_IMPORTS if name in sys.modules], **ended}))
     os._exit(0)  # no tear-down of torch, no waiting for processes a method left behind: the worker ends the group
 
 
@@ -65,6 +66,7 @@ def _redirect(log: Connection) -> None:
     sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     faulthandler.enable(file=2, all_threads=True)
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)  # the forkserver's own
 
 
 def _listen(control: Connection, recorder: PipeRecorder) -> None:

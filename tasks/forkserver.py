@@ -5,10 +5,12 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -46,12 +48,16 @@ class ForkServer:
         self._context.set_forkserver_preload(["tasks.preload"])
         self._lock = threading.Lock()
         self._guard: subprocess.Popen[str] | None = None
+        self._learnt: set[str] = set()
+        handle, name = tempfile.mkstemp(prefix="assay-preload-")
+        os.close(handle)
+        self._lessons = Path(name)
 
     def start(self) -> None:
         for name in POOLS:
             os.environ.setdefault(name, "1")  # of the forkserver itself, which computes nothing
         os.environ.setdefault("PYTHONHASHSEED", "0")  # sets have one order in all runs
-        os.environ["ASSAY_FORKSERVER"] = "1"
+        os.environ["ASSAY_FORKSERVER"] = str(self._lessons)
         paths = [str(ROOT), str(ROOT / "platform"), os.environ.get("PYTHONPATH", "")]
         os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
         self._guard = subprocess.Popen(["/bin/sh", "-c", GUARD], stdin=subprocess.PIPE, text=True,  # noqa: S603
@@ -71,6 +77,7 @@ class ForkServer:
         if self._guard and self._guard.stdin:
             self._guard.stdin.close()
             self._guard.wait()
+        self._lessons.unlink(missing_ok=True)
 
     @property
     def pid(self) -> int | None:
@@ -117,6 +124,18 @@ class ForkServer:
         self._tell("-", process.pid)
         with self._lock:
             process.close()
+
+    def learn(self, modules: list[str]) -> None:
+        """Have the forkserver import what runs turned out to import, so that the next ones find it there.
+
+        Not at the start: each costs tens of megabytes, and many nodes never run what needs it.
+        """
+        new = set(modules) - self._learnt
+        if not new or not self.alive():
+            return
+        self._learnt |= new
+        self._lessons.write_text("\n".join(sorted(new)))
+        os.kill(self.pid or 0, signal.SIGUSR1)
 
     def _tell(self, sign: str, pid: int | None) -> None:
         if self._guard is None or self._guard.stdin is None:

@@ -184,6 +184,7 @@ class Attempt:
         elif kind == "ended":
             self._said = header
             self._kill_at = min(self._kill_at, time.monotonic() + LINGER)
+            self._server.learn(header["imported"])
 
     def _keep(self, header: dict[str, Any]) -> None:
         path = self._own(header["file"])

@@ -1,6 +1,7 @@
 """The optimizers engine: what a problem provides, what a method provides, and the one training loop."""
 
 import copy
+import importlib
 import math
 import time
 from abc import ABC, abstractmethod
@@ -9,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
-import torch._dynamo  # torch.optim imports it at its first step: more than a second that belongs to no run
 from torch import Tensor, nn
 
 from engines.core import BudgetSpent, Context, Diverged, Engine, InvalidSpec, Method, Problem
@@ -171,8 +171,9 @@ class Training:
 
     def __init__(self, method: Optimizer, problem: TrainingProblem, context: Context):
         self.method, self.problem, self.context = method, problem, context
-        with context.evaluating():  # reading data and building the model is no method's work
+        with context.evaluating():  # reading data, building the model, importing: no method's work
             self.task = problem.task(context)
+            importlib.import_module("torch._dynamo")  # torch.optim does so at its first step: a second and 75 MB
         self.total, self.timed = horizon(context, self.task, method.planned)
         self.optimizer = method.build(self.task.parameters())
         self.plan = self._plan()
