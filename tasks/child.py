@@ -19,7 +19,7 @@ from . import wire
 from .recorder import PipeRecorder
 
 CANCEL = b"cancel"
-SLOW_IMPORTS = ("torch._dynamo", "scipy.optimize", "scipy.sparse")  # worth having in the forkserver once a run needed them
+SLOW_IMPORTS = ("torch._dynamo", "scipy.optimize", "scipy.sparse")  # kept warm once a run needed them
 
 
 def main(control: Connection, log: Connection, job: dict[str, Any]) -> None:
