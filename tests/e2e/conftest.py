@@ -17,7 +17,7 @@ LEFT = "htmx:"  # a poll that a click on a link cut short; what the server refus
 expect.set_options(timeout=30_000)  # the machine may be busy
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright keeps an event loop in this thread: other tests must not meet it
 def chromium() -> Iterator[Browser]:
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
@@ -31,7 +31,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def signed_in(chromium: Browser, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The cookies of user demo, signed in through the login page."""
     context = chromium.new_context(base_url=stack.url)
