@@ -44,8 +44,11 @@ def _import_more(*_: object) -> None:
     gc.freeze()
 
 
-registry.engines()
+for engine in registry.engines().values():
+    for part in (*engine.problems.values(), *engine.methods.values()):
+        provenance.distribution_version(part)
 provenance.commit()  # what these imports were made from; a run started later must not say otherwise
+provenance.package_versions()
 provenance.cpu_model()
 gc.collect()
 gc.freeze()  # pages that the collector never touches stay shared with every child
