@@ -1,16 +1,18 @@
 """Experiments as lists show them: how far they are, and who leads."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from django.db.models import Count, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from assay.catalogue.models import Problem
+from assay.experiments.listing import JsonNumber
 from assay.experiments.models import Experiment, Run, State
+from assay.experiments.results import deviation
 from assay.experiments.state import ENDED
 
 
@@ -84,24 +86,36 @@ def matching(experiments: QuerySet[Experiment], text: str) -> QuerySet[Experimen
 
 
 def rows(experiments: Sequence[Experiment]) -> list[Row]:
-    """In three queries, whatever their number."""
-    found = {experiment.pk: Row(experiment) for experiment in experiments}
-    of_these = Run.objects.filter(experiment__in=found)
-    counts = of_these.order_by().values_list("experiment_id", "state").annotate(n=Count("pk"))
-    for pk, state, count in counts:
-        found[pk].states[state] = count
+    """States and winners: in two queries and one for each headline metric among them."""
+    found = {row.experiment.pk: row for row in counted(experiments)}
     headlines = _headlines(experiments)
-    values: dict[int, dict[str, list[float]]] = {}
-    succeeded = of_these.filter(state=State.SUCCEEDED)
-    for pk, label, summary in succeeded.values_list("experiment_id", "label", "summary"):
-        metric = headlines.get((found[pk].experiment.engine, found[pk].experiment.problem["id"]))
-        value = summary.get(metric["name"]) if metric else None
-        if isinstance(value, int | float) and math.isfinite(value):
-            values.setdefault(pk, {}).setdefault(label, []).append(value)
-    for pk, by_label in values.items():
-        experiment = found[pk].experiment
-        found[pk].winner = _winner(by_label, headlines[experiment.engine, experiment.problem["id"]])
+    measured: dict[str, dict[int, dict[str, Any]]] = {}
+    for experiment in experiments:
+        if metric := headlines.get((experiment.engine, experiment.problem["id"])):
+            measured.setdefault(metric["name"], {})[experiment.pk] = metric
+    for name, metrics in measured.items():
+        for pk, by_label in _values(metrics, name).items():
+            found[pk].winner = _winner(by_label, metrics[pk])
     return list(found.values())
+
+
+def counted(experiments: Sequence[Experiment]) -> list[Row]:
+    """States alone, in one query: no winners."""
+    found = {experiment.pk: Row(experiment) for experiment in experiments}
+    counts = Run.objects.filter(experiment__in=found).order_by().values_list("experiment_id", "state")
+    for pk, state, count in counts.annotate(n=Count("pk")):
+        found[pk].states[state] = count
+    return list(found.values())
+
+
+def _values(experiments: Iterable[int], metric: str) -> dict[int, dict[str, list[float]]]:
+    """By experiment and label, a metric of the runs that succeeded. The database picks it out of their summaries."""
+    succeeded = Run.objects.filter(experiment__in=list(experiments), state=State.SUCCEEDED)
+    values: dict[int, dict[str, list[float]]] = {}
+    for pk, label, value in succeeded.values_list("experiment_id", "label", JsonNumber("summary", metric)):
+        if value is not None and math.isfinite(value):
+            values.setdefault(pk, {}).setdefault(label, []).append(value)
+    return values
 
 
 def _headlines(experiments: Sequence[Experiment]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -114,5 +128,5 @@ def _winner(by_label: Mapping[str, list[float]], metric: Mapping[str, Any]) -> W
     pick = min if metric["direction"] == "min" else max
     label = pick(by_label, key=lambda one: fmean(by_label[one]))
     best = by_label[label]
-    return Winner(label, fmean(best), stdev(best) if len(best) > 1 else None, metric.get("title") or metric["name"],
+    return Winner(label, fmean(best), deviation(best), metric.get("title") or metric["name"],
                   metric.get("unit", ""))

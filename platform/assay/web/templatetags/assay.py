@@ -131,8 +131,8 @@ def sort_head(context: Mapping[str, Any], title: str, key: str) -> SafeString:
     """A column head that sorts; a second press turns the order round."""
     now = context["request"].GET.get("sort", context.get("default_sort", ""))
     arrow = icon("arrow-down") if now == f"-{key}" else icon("arrow-up") if now == key else ""
-    return format_html('<a href="{}">{}{}</a>', query(context, sort=key if now == f"-{key}" else f"-{key}", page=""),
-                       title, arrow)
+    address = query(context, sort=key if now == f"-{key}" else f"-{key}", page="", runs="")
+    return format_html('<a href="{}">{}{}</a>', address, title, arrow)
 
 
 @register.simple_tag
