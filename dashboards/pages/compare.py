@@ -11,6 +11,7 @@ from typing import Any
 from assay.experiments.models import Experiment, Run
 from assay.web.styles import Style, styles
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
+from django.core.exceptions import BadRequest
 from django.urls import reverse
 
 from .. import access, queries
@@ -123,14 +124,17 @@ def follow(
     metrics: list[str] | None, x: curves.X, group: curves.Group, band: curves.Band, smooth: float,
     log: list[str] | None,
 ) -> list[Any]:
-    """URL and controls follow each other: whichever changed sets the other."""
+    """URL and controls follow each other: whichever changed sets the other. Raises `BadRequest`."""
     user = access.user()
+    _texts_or_none(search, sought)
     from_url = ctx.triggered_id in (None, "location")
     if from_url:
         selection = Selection.parse(search)
     else:
-        display = curves.Display(x, group, band, smooth or 0.0, "log_x" in (log or ()), "log_y" in (log or ()))
-        selection = Selection(tuple(experiments or ()), tuple(runs or ()), tuple(metrics or ()), display)
+        try:
+            selection = Selection.of_controls(experiments, runs, metrics, x, group, band, smooth, log)
+        except ValueError as error:
+            raise BadRequest(str(error)) from None
     offered = queries.experiments(user, sought or "", selection.experiments, access.project())
     visible = {experiment.pk for experiment in offered}
     choices = queries.runs_of(user, selection.experiments, selection.runs)
@@ -158,6 +162,12 @@ def _experiment_option(experiment: Experiment) -> dict[str, Any]:
     problem = experiment.problem.get("id", "")
     return {"label": f"#{experiment.pk} {experiment.name}", "value": experiment.pk,
             "search": f"#{experiment.pk} {experiment.name} {experiment.engine} {problem}"}
+
+
+def _texts_or_none(*values: Any) -> None:
+    """Raises `BadRequest` for what no browser sends as an address or a search."""
+    if not all(value is None or isinstance(value, str) for value in values):
+        raise BadRequest("not a text")
 
 
 # -- one query, one figure -----------------------------------------------------------------------------
@@ -195,6 +205,9 @@ def query(user: Any, selection: Selection, points: int = POINTS_ACROSS) -> Drawn
 def draw(search: str | None, screen: dict[str, Any] | None, _ticks: int | None) -> tuple[Any, ...]:
     """Chart, table and note of the URL's selection; goes on refreshing while one of its runs is under way."""
     user = access.user()
+    _texts_or_none(search)
+    if not isinstance(screen, dict | None):
+        raise BadRequest("screen: an object")
     selection = Selection.parse(search)
     columns = 1 if (screen or {}).get("narrow") else 2
     theme = "dark" if (screen or {}).get("theme") == "dark" else "light"
@@ -211,6 +224,7 @@ def draw(search: str | None, screen: dict[str, Any] | None, _ticks: int | None) 
 
 def download(_clicks: int | None, search: str | None) -> dict[str, str]:
     """The drawn data as CSV."""
+    _texts_or_none(search)
     drawn = query(access.user(), Selection.parse(search))
     text = io.StringIO()
     csv.writer(text).writerows(curves.table(drawn.lines))

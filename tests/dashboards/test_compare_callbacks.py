@@ -143,6 +143,23 @@ def test_the_url_follows_the_controls(experiment: Experiment, member: User) -> N
     assert shown["location.search"] == f"?experiment={experiment.pk}&x=seconds&log_y=1"
 
 
+@pytest.mark.parametrize(("control", "value"), [
+    ("x", "forged"), ("x", None), ("x", ["step"]), ("group", {}), ("band", 1), ("smooth", 7), ("smooth", "0.5"),
+    ("log", "log_x"), ("log", [1]), ("metrics", [{}]), ("metrics", "val/loss"), ("experiments", ["1"]),
+    ("experiments", [True]), ("runs", [-1]), ("runs", [2**63]), ("runs", 5), ("location", 5),
+    ("experiments.search_value", {}),
+])
+def test_a_forged_value_of_a_control_is_a_bad_request(member: User, control: str, value: object) -> None:
+    asked = {"location": "", **DISPLAY} | {control: value}
+    refused = call(signed_in(member), FOLLOW, "x.value", **asked)
+    assert refused.status_code == 400 and b"Bad request" in refused.content
+
+
+@pytest.mark.parametrize("forged", [{"location": 5}, {"location": "", "screen": "wide"}])
+def test_a_forged_address_or_screen_is_a_bad_request(member: User, forged: dict[str, object]) -> None:
+    assert call(signed_in(member), DRAW, **forged).status_code == 400
+
+
 def test_runs_of_an_experiment_no_longer_chosen_are_let_go(compared: Make, member: User) -> None:
     first, second = compared(), compared()
     runs = [Run.objects.filter(experiment=experiment).first().pk for experiment in (first, second)]
