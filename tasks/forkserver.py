@@ -49,6 +49,7 @@ class ForkServer:
         self._lock = threading.Lock()
         self._guard: subprocess.Popen[str] | None = None
         self._learnt: set[str] = set()
+        self._parents: dict[int | None, int | None] = {}  # of each process, the forkserver that it was forked from
         handle, name = tempfile.mkstemp(prefix="assay-preload-")
         os.close(handle)
         self._lessons = Path(name)
@@ -98,8 +99,14 @@ class ForkServer:
         process = self._context.Process(target=target, args=arguments, daemon=False)
         with self._lock:
             process.start()
+            self._parents[process.pid] = self.pid
         self._tell("+", process.pid)
         return process
+
+    def left(self, process: ForkServerProcess) -> bool:
+        """Whether the forkserver that made `process` is gone: then nobody knows how the process ended. Another run
+        may have started a new forkserver already."""
+        return self._parents.get(process.pid) != self.pid or not self.alive()
 
     def exit_code(self, process: ForkServerProcess, patience: float = 5.0) -> int | None:
         """Of a process whose sentinel has fired; minus the signal's number if one ended it."""
@@ -123,6 +130,7 @@ class ForkServer:
             pass
         self._tell("-", process.pid)
         with self._lock:
+            self._parents.pop(process.pid, None)
             process.close()
 
     def learn(self, modules: list[str]) -> None:
@@ -130,12 +138,12 @@ class ForkServer:
 
         Not at the start: each costs tens of megabytes, and many nodes never run what needs it.
         """
-        new = set(modules) - self._learnt
-        if not new or not self.alive():
+        new, pid = set(modules) - self._learnt, self.pid
+        if not new or pid is None or not self.alive():
             return
         self._learnt |= new
         self._lessons.write_text("\n".join(sorted(new)))
-        os.kill(self.pid or 0, signal.SIGUSR1)
+        os.kill(pid, signal.SIGUSR1)
 
     def _tell(self, sign: str, pid: int | None) -> None:
         if self._guard is None or self._guard.stdin is None:

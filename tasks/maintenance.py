@@ -83,9 +83,10 @@ def remove_folders(runs: Path) -> None:
 
 
 def run_forever(stop: threading.Event) -> None:
-    """Rounds until `stop`. After the database was away, workers first get a lease's time to renew."""
+    """Rounds until `stop`. Workers first get a lease's time to renew: at the start, for nobody knows how long the
+    database was away before, and after it was away."""
     lease = settings.LEASE.total_seconds()
-    back_since, pruned = float("-inf"), float("-inf")
+    back_since, pruned = time.monotonic(), float("-inf")
     while not stop.is_set():
         now = time.monotonic()
         try:

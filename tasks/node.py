@@ -59,9 +59,10 @@ def register(name: str, *, slots: int, queues: list[str], labels: list[str], des
 
 
 def _check_free(node: Node) -> None:
-    if not Node.objects.online().filter(pk=node.pk).exists() or node.pid == os.getpid():
+    if not Node.objects.online().filter(pk=node.pk).exists():
         return
-    if node.hostname == socket.gethostname() and not psutil.pid_exists(node.pid):
+    ours = node.hostname == socket.gethostname()  # elsewhere the same number is another process (1 in containers)
+    if ours and (node.pid == os.getpid() or not psutil.pid_exists(node.pid)):
         return
     raise NameTaken(f"a worker named {node.name!r} is running on {node.hostname} (process {node.pid}): "
                     "choose another --name")

@@ -1,5 +1,6 @@
 """The run table as a queue: acquire, renew, take back. Every clock here is the database's."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -61,7 +62,7 @@ def _choices(node: Node, free: Free) -> Iterator[tuple[int, tuple[int, ...]]]:
     turn; one that waits for GPUs holds back only runs that want GPUs too.
     """
     gpus_held = False
-    for run in waiting(node).iterator(chunk_size=200):
+    for run in _in_portions(waiting(node)):
         resources = (row := Waiting(*run)).resources or {}
         if not serves(node, row):
             continue
@@ -72,6 +73,16 @@ def _choices(node: Node, free: Free) -> Iterator[tuple[int, tuple[int, ...]]]:
             gpus_held = True
             continue
         yield row.pk, free.gpus[:gpus]
+
+
+def _in_portions(found: QuerySet[Any, Any], size: int = 200) -> Iterator[Any]:
+    """Rows, each portion read to its end: behind a query that is still open SQLite refuses to write ("database is
+    locked", at once) as soon as somebody else has written."""
+    for start in itertools.count(0, size):
+        rows = list(found[start:start + size])
+        yield from rows
+        if len(rows) < size:
+            return
 
 
 def waiting(node: Node) -> QuerySet[Run, Any]:
@@ -147,7 +158,7 @@ def take_back(run: Run, reason: str) -> State | None:
         to, fields = State.CANCELLED, {}
     elif run.attempt < run.max_attempts:
         to, fields = State.QUEUED, {}
-    return to if move(run, to, attempt=run.attempt, reason=reason, **fields) else None
+    return _settle(run, to, reason, **fields)
 
 
 def take_back_expired(run: Run, reason: str) -> State | None:
@@ -163,5 +174,13 @@ def put_back(run: Run, reason: str) -> State | None:
     run.refresh_from_db()
     if run.state != State.RUNNING or run.attempt != attempt:
         return None
-    to = State.CANCELLED if run.cancel_requested_at else State.QUEUED
-    return to if move(run, to, attempt=attempt, reason=reason) else None
+    return _settle(run, State.CANCELLED if run.cancel_requested_at else State.QUEUED, reason)
+
+
+def _settle(run: Run, to: State, reason: str, **fields: Any) -> State | None:
+    """Move a running run. A wish to cancel that came since it was read is not lost by queueing it again."""
+    if not move(run, to, attempt=run.attempt, reason=reason, **fields):
+        return None
+    if to is State.QUEUED and run.cancel_requested_at and move(run, State.CANCELLED, attempt=run.attempt):
+        return State.CANCELLED
+    return to

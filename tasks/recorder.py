@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import wire
+from .text import NOT_KEPT, storable
 
 FLUSH_SECONDS = 0.1
 PROGRESS_SECONDS = 0.5
@@ -67,8 +68,8 @@ class PipeRecorder:
 
     def _open(self, key: str) -> tuple["array[int]", "array[float]"]:
         if key not in self._keys:
-            if not 0 < len(key) <= KEY_LENGTH or "\0" in key:
-                raise ValueError(f"metric name {key[:40]!r}: give 1 to {KEY_LENGTH} characters")
+            if not 0 < len(key) <= KEY_LENGTH or NOT_KEPT.search(key):
+                raise ValueError(f"metric name {key[:40]!r}: give 1 to {KEY_LENGTH} characters of Unicode, no NUL")
             if len(self._keys) >= KEYS:
                 raise ValueError(f"metric {key!r}: a run may have {KEYS} metrics at most")
             self._keys.add(key)
@@ -76,7 +77,7 @@ class PipeRecorder:
 
     def progress(self, done: float, total: float, note: str) -> None:
         share = done / total if total > 0 else 0.0
-        self._progress = (min(max(share, 0.0), 1.0) if share == share else 0.0, note[:200])
+        self._progress = (min(max(share, 0.0), 1.0) if share == share else 0.0, storable(note[:200]))
 
     def artifact(self, path: Path, media_type: str) -> None:
         """Moves the file aside, so that a second one of the same name cannot change it while it is read.

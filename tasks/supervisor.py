@@ -23,6 +23,7 @@ from .lease import Lease
 from .memory import MemoryWatch, kernel_kills
 from .recorder import CHECKPOINT
 from .runlog import RunLog
+from .text import storable
 from .writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ LINGER = 2.0  # seconds that it may live after its last message
 FLUSH = 10.0  # seconds that the end of a run waits for its last points; they are written later otherwise
 KEPT = "kept.pt"  # the newest checkpoint whose points are all written: what the next attempt goes on from
 READ = 1 << 20  # bytes of output at once
+LONGEST_MESSAGE = 10_000  # characters of a failure's message; a run's log has the rest
 
 
 class Attempt:
@@ -72,10 +74,14 @@ class Attempt:
             self.lease.lost = why is Stop.LOST
             self._kill_at = time.monotonic() + (0.0 if why in (Stop.LOST, Stop.MEMORY) else GRACE)
             if self._control is not None:
-                try:
-                    self._control.send_bytes(child.CANCEL)
-                except OSError:
-                    pass  # it has just ended
+                self._ask()
+
+    def _ask(self) -> None:
+        try:
+            if self._control is not None:
+                self._control.send_bytes(child.CANCEL)
+        except OSError:
+            pass  # it has just ended
 
     # -- the slot's thread -------------------------------------------------------------------------
 
@@ -107,11 +113,11 @@ class Attempt:
         with self._lock:
             self._control = ours
             if self.stopped is not None:
-                ours.send_bytes(child.CANCEL)
+                self._ask()
         with ours, output:
             self._watch(process, ours, output, memory)
             code = self._server.exit_code(process)
-            died = code == 255 and not self._server.alive()
+            died = code == 255 and self._server.left(process)
             self._server.forget(process)
             self._process = None
             self._drain(ours, output)
@@ -247,11 +253,11 @@ class Attempt:
         if ending.state is None or ending.state is State.QUEUED:
             give = queue.put_back if self.stopped is Stop.SHUTDOWN else queue.take_back
             return give(self.run, ending.message)
-        message = ending.message.replace("\0", "\ufffd")
+        message = storable(ending.message[:LONGEST_MESSAGE])
         fields: dict[str, Any] = {"failure_kind": ending.kind, "failure_message": message}
         if ending.state is State.SUCCEEDED:
-            fields |= {"summary": ending.summary, "cost": ending.cost, "progress": 1.0,
-                       "provenance": ending.provenance | self._provenance}
+            found = {"summary": ending.summary, "cost": ending.cost, "provenance": ending.provenance | self._provenance}
+            fields |= storable(found) | {"progress": 1.0}
         moved = move(self.run, ending.state, attempt=self.lease.attempt, reason=message[:200], **fields)
         return ending.state if moved else None
 

@@ -10,7 +10,6 @@ from typing import Any
 from assay.experiments.models import LogChunk, Run, State
 from assay.metrics.store import Batch, Store, Unavailable
 from assay.metrics.writer import write
-from django.db import IntegrityError
 
 from .database import Away, drop_connection
 from .lease import Lease
@@ -61,6 +60,8 @@ class Writer(threading.Thread):
     def points(self, lease: Lease | None, batches: list[Batch]) -> None:
         """`lease` None: the node's own telemetry."""
         with self._lock:
+            if lease is None and self.full:  # runs wait, telemetry is for now or never
+                return
             self._pending.points.extend((lease, batch) for batch in batches)
             self._count += sum(len(batch.steps) for batch in batches)
             self._given += 1
@@ -98,15 +99,14 @@ class Writer(threading.Thread):
     # -- the thread --------------------------------------------------------------------------------
 
     def run(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        adopt(self._folder, spool_file(self._folder))
+        self._adopt()
         while True:
             with self._lock:
                 self._lock.wait_for(lambda: self._stopping or (self._urgent and not self._away), self._wait)
                 stopping, self._urgent = self._stopping, False
                 mark, taken, self._pending = self._given, self._pending, Pending()
                 self._count = 0
-            left = self._write(taken)
+            left = self._try(taken)
             with self._lock:
                 self._give_back(left)
                 self._count = sum(len(batch.steps) for _, batch in self._pending.points)
@@ -116,6 +116,22 @@ class Writer(threading.Thread):
             if stopping:
                 self._last_words()
                 return
+
+    def _adopt(self) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            adopt(self._folder, spool_file(self._folder))
+        except OSError as error:  # a full disk: the next worker finds them
+            logger.error("points of earlier workers wait in %s: %s", self._folder, error)
+
+    def _try(self, taken: Pending) -> Pending:
+        """This thread lives as long as the worker: without it no run would report anything any more."""
+        try:
+            return self._write(taken)
+        except Exception:
+            logger.exception("%d batches of points could not be written and are lost", len(taken.points))
+            drop_connection()
+            return Pending()
 
     def _give_back(self, left: Pending) -> None:
         """Older things first, as they came."""
@@ -150,7 +166,10 @@ class Writer(threading.Thread):
         """What must wait. Points of a lost lease are dropped."""
         self._empty_spool()
         verdicts = [(lease is None or lease.may_write(), lease, batch) for lease, batch in points]
-        batches = [batch for may, _, batch in verdicts if may]
+        self._append([batch for may, _, batch in verdicts if may])
+        return [(lease, batch) for may, lease, batch in verdicts if not may and lease and not lease.lost]
+
+    def _append(self, batches: list[Batch]) -> None:
         try:
             write(self._store, batches)
         except Unavailable:
@@ -158,7 +177,6 @@ class Writer(threading.Thread):
         except Exception:  # something in one run's data must not cost the others theirs
             logger.exception("writing points failed; trying each run by itself")
             self._write_each(batches)
-        return [(lease, batch) for may, lease, batch in verdicts if not may and lease and not lease.lost]
 
     def _write_each(self, batches: list[Batch]) -> None:
         for owner in {(batch.kind, batch.owner) for batch in batches}:
@@ -190,15 +208,25 @@ class Writer(threading.Thread):
             LogChunk(run_id=lease.run_id, attempt=lease.attempt, offset=offset, text=text)
             for lease, (offset, text) in taken.pieces if lease.may_write()
         ]
-        try:
-            LogChunk.objects.bulk_create(rows, ignore_conflicts=True)
-        except IntegrityError:  # a run that was deleted meanwhile
-            known = set(Run.objects.filter(pk__in={row.run_id for row in rows}).values_list("pk", flat=True))
-            LogChunk.objects.bulk_create([row for row in rows if row.run_id in known], ignore_conflicts=True)
+        self._write_output(rows)
         for lease, (done, note) in taken.progress.items():
             if lease.may_write():
                 Run.objects.filter(pk=lease.run_id, attempt=lease.attempt, state=State.RUNNING).update(
                     progress=done, progress_note=note)
+
+    def _write_output(self, rows: list[LogChunk]) -> None:
+        try:
+            LogChunk.objects.bulk_create(rows, ignore_conflicts=True)
+        except Away:
+            raise
+        except Exception:  # one run's must not cost the others theirs: it was deleted meanwhile, or worse
+            for run in {row.run_id for row in rows}:
+                try:
+                    LogChunk.objects.bulk_create([row for row in rows if row.run_id == run], ignore_conflicts=True)
+                except Away:
+                    raise
+                except Exception as error:
+                    logger.warning("output of run %s is lost: %s", run, error)
 
     # -- the spool ---------------------------------------------------------------------------------
 
@@ -220,15 +248,12 @@ class Writer(threading.Thread):
         """Older points first. A crash in the middle writes some of them twice: the same values at the same steps."""
         if not self._spool:
             return
-        part: list[Batch] = []
-        size = 0
-        for batch in self._spool.batches():
-            part.append(batch)
-            size += len(batch.steps)
-            if size >= PART:
-                write(self._store, part)
-                part, size = [], 0
-        write(self._store, part)
+        try:
+            for part in self._spool.parts(PART):
+                self._append(part)
+        except (ValueError, KeyError, TypeError):
+            logger.exception("points that waited on disk cannot be read: kept in %s", self._spool.set_aside())
+            return
         self._spool.clear()
 
     def _last_words(self) -> None:

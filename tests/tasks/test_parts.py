@@ -2,13 +2,16 @@
 
 import io
 import os
+import resource
 import signal
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from assay.experiments.models import State
+from assay.accounts.models import Project, User
+from assay.experiments.models import Experiment, LogChunk, Run, State
 from assay.metrics.reader import series
 from assay.metrics.store import Batch, Store
 from hypothesis import given
@@ -138,8 +141,9 @@ def test_while_the_store_is_away_points_go_to_the_spool_and_come_back_in_order(
     monkeypatch.setattr(writer, "write", no_store)
     one = writer.Writer(metrics, tmp_path / "spool")
     one.start()
+    lease = Lease(1, 1, 60)
     for start in range(0, 1000, 50):
-        one.points(None, [batch(list(range(start, start + 50)))])
+        one.points(lease, [batch(list(range(start, start + 50)))])
         one.flush(0.05)
     spool = tmp_path / "spool" / f"{os.getpid()}.points"
     end = time.monotonic() + 20
@@ -191,7 +195,84 @@ def test_a_live_worker_s_spool_is_left_alone(tmp_path: Path) -> None:
     theirs = Spool(tmp_path / f"{os.getppid()}.points")
     theirs.append([batch([1])])
     adopt(tmp_path, tmp_path / "own.points")
-    assert theirs and [list(one.steps) for one in theirs.batches()] == [[1]]
+    assert theirs and [[list(one.steps) for one in part] for part in theirs.parts(10)] == [[[1]]]
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Callable[[int], None]]:
+    """Limits the size of files, as a full disk does; Python ignores the signal, so that writing raises `OSError`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_leaves_no_half_of_a_spooled_batch(tmp_path: Path, small_disk: Callable[[int], None]) -> None:
+    spool = Spool(tmp_path / "1.points")
+    spool.append([batch([1, 2])])
+    small_disk((tmp_path / "1.points").stat().st_size + 50)
+    with pytest.raises(OSError, match="large"):
+        spool.append([batch(list(range(1000)))])
+    small_disk(resource.RLIM_INFINITY)
+    spool.append([batch([3])])
+    assert [list(one.steps) for part in spool.parts(1000) for one in part] == [[1, 2], [3]]
+
+
+def test_a_part_of_the_spool_that_is_written_is_not_written_again(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "1.points")
+    spool.append([batch([step]) for step in range(5)])
+    parts = spool.parts(2)
+    next(parts), next(parts)  # asking for the second says that the first is written
+    parts.close()
+    assert [list(one.steps) for part in spool.parts(2) for one in part] == [[2], [3], [4]]
+
+
+def test_a_damaged_spool_stops_nobody(metrics: Store, tmp_path: Path, transactional_db: None) -> None:
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    damaged = folder / f"{os.getpid()}.points"
+    damaged.write_bytes(b"\0\0\0\x08nonsense")
+    one = writer.Writer(metrics, folder)
+    one.start()
+    one.points(None, [batch([1])])
+    assert one.flush(10)
+    one.stop(5)
+    assert len(series(metrics, 1, "k")) == 1
+    assert [file.read_bytes() for file in folder.iterdir()] == [b"\0\0\0\x08nonsense"]  # kept, for somebody to see
+
+
+def test_one_run_s_faults_cost_the_others_nothing(metrics: Store, tmp_path: Path, transactional_db: None) -> None:
+    """Output that no database keeps, output of a run that is gone, a row of progress that cannot be written."""
+    run = submitted()
+    bad, gone, good = Lease(run.pk, 1, 30), Lease(run.pk + 1000, 1, 30), Lease(run.pk, 2, 30)
+    one = writer.Writer(metrics, tmp_path / "spool")
+    one.start()
+    one.output(bad, [(0, "\ud800")])
+    one.output(gone, [(0, "nobody's")])
+    one.progress(bad, 0.5, "\ud800")
+    assert one.flush(10)
+    one.output(good, [(0, "fine")])
+    one.points(good, [batch([1])])
+    assert one.flush(10) and one.is_alive()
+    one.stop(5)
+    assert list(LogChunk.objects.values_list("text", flat=True)) == ["fine"]
+    assert len(series(metrics, 1, "k")) == 1
+
+
+def submitted() -> Run:
+    user = User.objects.create(username="somebody")
+    project = Project.objects.create(name="Project", slug="project")
+    experiment = Experiment.objects.create(project=project, owner=user, name="n", engine="e", problem={}, methods=[],
+                                           seeds=[], budget={}, resources={})
+    return Run.objects.create(experiment=experiment, index=1, engine="e", problem="p", method="m", label="m", seed=0,
+                              spec={}, spec_hash="", version="v")
+
+
+def test_telemetry_does_not_fill_the_memory(metrics: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "FULL", 10)
+    one = writer.Writer(metrics, tmp_path / "spool")  # not started: the store away and the disk full, for ever
+    for step in range(100):
+        one.points(None, [batch([step])])
+    assert one.full and len(one._pending.points) == 10
 
 
 # -- the judge -----------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Which run a node gets, and that no two get the same attempt. No process is started here; on both databases."""
 
+import os
 import threading
 from collections import Counter
 from datetime import timedelta
@@ -14,7 +15,7 @@ from django.db.models.functions import Now
 from stage import VERSION, Stage
 
 from tasks import queue
-from tasks.node import beat
+from tasks.node import NameTaken, beat, register
 
 EMPTY = queue.Free(cores=8, gpus=(0, 1), empty=True)
 
@@ -129,6 +130,40 @@ def test_taking_back(either: Stage) -> None:
     assert states == {again.pk: State.QUEUED, last.pk: State.LOST, wanted.pk: State.CANCELLED, renewed.pk: None}
     last.refresh_from_db()
     assert last.failure_message == "gone; it was attempt 1 of 1"
+
+
+def test_a_wish_to_cancel_while_a_run_is_queued_again_is_kept(either: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wish comes after the run was read and before it is moved."""
+    either.submit("good")
+    run = queue.acquire(node(), EMPTY)
+
+    def late(run: Run, to: State, **fields: object) -> bool:
+        Run.objects.filter(pk=run.pk, state=State.RUNNING).update(cancel_requested_at=Now())
+        return move(run, to, **fields)
+
+    monkeypatch.setattr(queue, "move", late)
+    assert queue.put_back(run, "the worker shut down") is State.CANCELLED
+    assert Run.objects.get(pk=run.pk).state == State.CANCELLED
+
+
+def test_many_wait_and_others_write(stage: Stage) -> None:
+    """SQLite: a query that is still open must not stand before the write (more runs wait than one portion has)."""
+    runs = [stage.submit("good"), *(stage.submit("good", version="another") for _ in range(300))]
+    one, seen = node(), []
+    for pk, _ in queue._choices(one, EMPTY):
+        other = threading.Thread(target=lambda: (User.objects.create(username="x"), connection.close()))
+        other.start()
+        other.join()
+        seen.append(queue._take(pk, one, ()))
+    assert [run.pk for run in seen] == [runs[0].pk]
+
+
+def test_the_name_of_a_live_worker_on_another_machine_is_taken(either: Stage) -> None:
+    """Also when its process has our number, as in containers."""
+    theirs = node("n")
+    Node.objects.filter(pk=theirs.pk).update(hostname="elsewhere", pid=os.getpid())
+    with pytest.raises(NameTaken):
+        register("n", slots=1, queues=["cpu"], labels=[], description=[], gpus=[])
 
 
 def test_a_stale_attempt_cannot_put_back(either: Stage) -> None:

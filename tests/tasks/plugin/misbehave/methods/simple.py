@@ -140,3 +140,22 @@ class ManyKeys(Method):
     def run(self, problem, context):
         context.report(0, **{f"key/{number}": float(number) for number in range(self.keys)})
         context.finish(score=1.0)
+
+
+class OddText(Method):
+    """Says things that no database keeps: half a character, a NUL."""
+
+    id = "odd-text"
+    title = "Odd text"
+    where: str = param("note", "where it says so: note, summary, error or name")
+
+    def run(self, problem, context):
+        odd = "\0 and \ud800"
+        if self.where == "name":
+            context.report(1, **{odd: 1.0})
+        if self.where == "error":
+            raise RuntimeError(odd + "!" * 100_000)
+        if self.where == "note":
+            context.progress(1, 2, odd)
+            time.sleep(0.5)  # so that it is written
+        context.finish(score=1.0, **({odd: 1.0} if self.where == "summary" else {}))
