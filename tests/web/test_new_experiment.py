@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from assay.accounts.models import Project
+from assay.catalogue.models import Engine, Method
 from assay.experiments.models import Experiment
 from assay.web import draft, fields
 from django.test import Client
@@ -99,6 +101,34 @@ def test_refused_methods_are_disabled_with_the_reason(editor: Client) -> None:
     text = editor.get("/experiments/new?engine=toy&problem=cliff&method=dice").content.decode()
     assert 'value="add:dice"' in text and 'value="add:descent"' not in text and "it has no gradient" in text
     assert 'name="m0.id" value="dice"' in text
+
+
+CHOSEN = '<option value="{}" selected'
+
+
+def test_the_problem_to_begin_with(editor: Client) -> None:
+    def shown(address: str = "/experiments/new") -> str:
+        text = editor.get(address).content.decode()
+        return next(name for name in ("bowl", "cliff") if CHOSEN.format(name) in text)
+
+    assert shown() == "bowl"  # descent does not accept the cliff
+    Engine.objects.update(claims=[{"statement": "nothing of it"}, {"statement": "On cliff (3 seeds) it is better."}])
+    assert shown() == "cliff"
+    assert editor.post("/experiments/new", form()).status_code == 302
+    assert shown() == "bowl"  # the newest experiment's
+    Experiment.objects.update(problem={"id": "gone"})
+    assert shown() == "cliff" and shown("/experiments/new?engine=toy&problem=bowl") == "bowl"
+    Experiment.objects.all().delete()
+    Engine.objects.update(claims=[])
+    Method.objects.update(accepts={"bowl": "too easy", "cliff": None})
+    assert shown() == "cliff"
+
+
+def test_an_experiment_one_may_not_see_decides_nothing(editor: Client, people: People) -> None:
+    Experiment.objects.create(project=Project.objects.create(slug="other", name="Other"), owner=people.stranger,
+                              name="hidden", engine="toy", problem={"id": "cliff"}, methods=[{"id": "dice"}],
+                              seeds=[0], budget={"steps": 1}, resources={})
+    assert CHOSEN.format("bowl") in editor.get("/experiments/new").content.decode()
 
 
 def test_the_summary(editor: Client) -> None:

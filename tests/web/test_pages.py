@@ -1,6 +1,7 @@
 """What the pages say."""
 
 import json
+import re
 
 import pytest
 from assay.experiments.models import Experiment, Run
@@ -25,6 +26,31 @@ def test_results(experiment: Experiment, people: People) -> None:
     assert "200 MB" in text
     assert "diverged" in text
     assert "3/4" in text
+
+
+def test_runs_are_sorted_and_paged(toy: None, people: People, node: Node) -> None:
+    found = submit(people.editor, parse(request_body(seeds=list(range(40)))))
+    for run in found.runs.filter(method="descent"):
+        end(run, node, summary={"loss": (run.seed * 7) % 40 + 0.125}, cost={"seconds": 1.0 + run.seed})
+
+    def shown(query: str) -> list[int]:
+        text = text_of(people, f"/experiments/{found.pk}?{query}")
+        return [int(pk) for pk in re.findall(r'name="run" value="(\d+)"', text)]
+
+    def expected(*order: object) -> list[int]:
+        return list(found.runs.order_by(*order, "-pk").values_list("pk", flat=True))
+
+    by_index = list(found.runs.order_by("index").values_list("pk", flat=True))
+    assert shown("") == by_index[:50] and shown("runs=2") == by_index[50:] and shown("sort=nonsense") == by_index[:50]
+    assert shown("sort=-run") == by_index[::-1][:50]
+    assert shown("sort=-seed") == expected("-seed")[:50] and shown("sort=method&runs=2") == expected("label")[50:]
+    losses = {run.pk: run.summary.get("loss") for run in found.runs.all()}
+    best_first = sorted((pk for pk in losses if losses[pk] is not None), key=lambda pk: losses[pk] or 0)
+    assert shown("sort=result")[:40] == best_first and shown("sort=-result")[:40] == best_first[::-1]
+    slowest = list(found.runs.filter(method="descent").order_by("-seed").values_list("pk", flat=True))
+    assert shown("sort=-seconds&state=succeeded") == slowest
+    text = text_of(people, f"/experiments/{found.pk}?sort=result&runs=2")
+    assert "Page 2 of 2" in text and "sort=-result#" not in text and 'href="?sort=-result"' in text
 
 
 def test_a_winner_is_bold(toy: None, people: People, node: Node) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import QueryDict
 
 from assay.catalogue.models import Engine, Method, Problem
@@ -111,14 +112,17 @@ class Draft:
             tags=", ".join(experiment.tags), notes=experiment.notes,
         )
 
-    def settle(self, engines: list[Engine]) -> None:
-        """Choose what must be chosen for the form to show anything: the first engine, its first problem."""
+    def settle(self, engines: list[Engine], seen: QuerySet[Experiment]) -> None:
+        """Choose what must be chosen for the form to show anything: the first engine, and the problem of the newest
+        of its experiments among `seen`, else the one to begin with."""
         known = {engine.pk for engine in engines}
         if self.engine not in known and engines:
             self.engine, self.problem, self.problem_typed, self.methods = engines[0].pk, "", {}, []
         problems = list(Problem.objects.filter(engine=self.engine).values_list("name", flat=True))
         if self.problem not in problems and problems:
-            self.problem, self.problem_typed = problems[0], {}
+            newest = seen.filter(engine=self.engine, problem__id__in=problems).order_by("-id").first()
+            self.problem = str(newest.problem["id"]) if newest else _to_begin_with(self.engine, problems)
+            self.problem_typed = {}
 
     def request(self) -> tuple[dict[str, Any], dict[str, str]]:
         """The request as `submission.parse` takes it, and errors in what only this form can get wrong."""
@@ -143,6 +147,17 @@ class Draft:
         names = list(dict.fromkeys(one.id for one in self.methods))
         shown = ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
         return f"{self.problem}: {shown}"[:200] if shown else self.problem[:200]
+
+
+def _to_begin_with(engine: str, problems: list[str]) -> str:
+    """The problem that the engine's first claim names, where one does; else that which most methods accept, by name.
+    """
+    for claim in Engine.objects.values_list("claims", flat=True).get(pk=engine):
+        named = [name for name in problems if name in re.findall(r"[\w-]+", str(claim.get("statement", "")))]
+        if named:
+            return named[0]
+    accepts = list(Method.objects.filter(engine=engine).values_list("accepts", flat=True))
+    return min(problems, key=lambda name: (sum(bool(one.get(name)) for one in accepts), name))
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -30,7 +30,7 @@ def new_experiment(request: Request) -> HttpResponse:
     if request.method == "POST":
         draft = Draft.of_post(request.POST)
         if request.GET.get("part") == "summary":
-            draft.settle(list(Engine.objects.all()))
+            draft.settle(list(Engine.objects.all()), access.experiments(request))
             return render(request, "web/parts/new_summary.html", _summary(draft))
         if request.POST.get("do") == "start":
             made = _start(request, draft)
@@ -78,7 +78,7 @@ def _number(text: str) -> int:
 
 def _context(request: Request, draft: Draft, errors: dict[str, str]) -> dict[str, Any]:
     engines = list(Engine.objects.all())
-    draft.settle(engines)
+    draft.settle(engines, access.experiments(request))
     projects = editable_projects(request.user)
     if draft.project not in {project.slug for project in projects}:
         here = current_project(request)

@@ -92,17 +92,35 @@
     load();
   };
 
+  // Okabe and Ito's colours for figures that name none; the two that are dim on a dark page come later there.
+  const COLOURS = {
+    light: ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442"],
+    dark: ["#56B4E9", "#E69F00", "#2BC49A", "#CC79A7", "#F0E442", "#E8743B", "#3D9BD6"],
+  };
+  const dark = () => getComputedStyle(document.documentElement).colorScheme.includes("dark");
+  const titled = (title) => (typeof title === "string" ? title : title?.text) || "";
+
   const drawFigure = async (box) => {
     try {
       const reply = await fetch(box.dataset.figure);
       if (!reply.ok) throw new Error(String(reply.status));
       const figure = await reply.json();
+      const title = titled(figure.layout?.title);  // the page's heading says it, so the figure need not
+      if (title) {
+        box.closest("section").querySelector("h2").textContent = title;
+        box.setAttribute("aria-label", title);
+      }
       const draw = () => {
         const base = layout("", {});
         const own = figure.layout || {};
+        const { paper_bgcolor, plot_bgcolor, font, hoverlabel } = base;
+        const axes = Object.keys({ xaxis: 0, yaxis: 0, ...own }).filter((name) => /^[xy]axis\d*$/.test(name));
         Plotly.react(box, figure.data || [], {
-          ...own, template: undefined, paper_bgcolor: base.paper_bgcolor, plot_bgcolor: base.plot_bgcolor, font: base.font,
-          xaxis: { ...base.xaxis, title: undefined, ...own.xaxis }, yaxis: { ...base.yaxis, ...own.yaxis },
+          ...own, template: undefined, paper_bgcolor, plot_bgcolor, font, hoverlabel,
+          ...Object.fromEntries(axes.map((name) => [name, { ...axis(), ...own[name], automargin: true }])),
+          colorway: own.colorway || COLOURS[dark() ? "dark" : "light"],
+          title: undefined, margin: { l: 48, r: 12, t: 8, b: 40 },
+          legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
           autosize: true, width: undefined, height: undefined,
         }, settings);
       };
