@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerProcess
@@ -18,6 +19,7 @@ import psutil
 from . import ROOT
 
 logger = logging.getLogger(__name__)
+DYING = 0.5  # seconds
 POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 # Reads "+ pid" and "- pid" lines; when its input ends (the worker is gone, however it went) it kills the process
@@ -104,9 +106,17 @@ class ForkServer:
         return process
 
     def left(self, process: ForkServerProcess) -> bool:
-        """Whether the forkserver that made `process` is gone: then nobody knows how the process ended. Another run
-        may have started a new forkserver already."""
-        return self._parents.get(process.pid) != self.pid or not self.alive()
+        """Whether the forkserver that made `process` is gone: then nobody knows how the process ended.
+
+        Another run may have started a new forkserver already; and one that is just dying lets go of its files, which
+        is what we noticed, a little before it counts as dead.
+        """
+        end = time.monotonic() + DYING
+        while time.monotonic() < end:
+            if self._parents.get(process.pid) != self.pid or not self.alive():
+                return True
+            time.sleep(DYING / 20)
+        return False
 
     def exit_code(self, process: ForkServerProcess, patience: float = 5.0) -> int | None:
         """Of a process whose sentinel has fired; minus the signal's number if one ended it."""

@@ -2,16 +2,19 @@
 
 import os
 import signal
+import threading
 import time
+from datetime import timedelta
 
 import psutil
 import pytest
 from assay.accounts.models import User
 from assay.experiments.models import Run, State
-from assay.experiments.state import ENDED
+from assay.experiments.state import ENDED, move
 from assay.fleet.models import Node
 from assay.metrics.reader import series
 from assay.metrics.store import store
+from django.test import override_settings
 from stage import Stage, until
 
 from tasks import maintenance
@@ -174,11 +177,42 @@ def test_a_database_that_is_away_loses_nothing(postgres_url: str, tmp_path, djan
             stage.close()
 
 
+def test_a_forkserver_that_dies_costs_no_run(stage: Stage) -> None:
+    """All runs of the worker die with it; each is tried again, whichever notices first."""
+    worker = stage.start_worker(slots=3)
+    runs = [stage.submit("endless") for _ in range(3)]
+    for run in runs:
+        stage.reported(run, "score")
+    helpers = psutil.Process(worker.pid).children()
+    server = next(one for one in helpers if any("multiprocessing.forkserver" in word for word in one.cmdline()))
+    server.kill()
+    for run in runs:
+        assert stage.reach(run, State.RUNNING).failure_message == ""
+        until(lambda run=run: Run.objects.filter(pk=run.pk, attempt=2, state=State.RUNNING).exists(), 30)
+        assert list(run.moves.values_list("new", flat=True)) == ["running", "queued", "running"]
+
+
+def test_maintenance_first_lets_workers_renew(stage: Stage) -> None:
+    """The database may have been away until just now, longer than a lease: that is no worker's fault."""
+    run = stage.submit("good")
+    node = Node.objects.create(name="n", hostname="h", slots=4, cores=4, memory=1, queues=["cpu"])
+    assert move(run, State.RUNNING, attempt=0, node=node, lease_until="2020-01-01T00:00:00Z")
+    stop = threading.Event()
+    with override_settings(LEASE=timedelta(seconds=3)):
+        rounds = threading.Thread(target=maintenance.run_forever, args=(stop,))
+        rounds.start()
+        time.sleep(1.5)
+        run.refresh_from_db()
+        early = run.state
+        until(lambda: Run.objects.get(pk=run.pk).state == State.QUEUED, 15)
+        stop.set()
+        rounds.join()
+    assert early == State.RUNNING
+
+
 def test_maintenance_rings_for_runs_that_wait(stage: Stage) -> None:
     broker = Broker()
     stage.redis_url = broker.start(stage.home)
-    from django.test import override_settings
-
     try:
         with override_settings(REDIS_URL=stage.redis_url):
             assert maintenance.ring_for_waiting() == 0
