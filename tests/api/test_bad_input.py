@@ -4,8 +4,10 @@ import json
 from typing import Any
 
 import pytest
+from assay.accounts.models import Token, User
 from assay.experiments.models import Experiment
 from django.test import Client
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -79,6 +81,31 @@ def test_a_session_needs_its_csrf_token(people: People) -> None:
 @pytest.mark.parametrize("body", [b"{", b"\xff\xfe", b"[" * 100_000, b'{"a": NaN}', b"1" * 5000])
 def test_bodies_that_are_no_json(api_client: Client, body: bytes) -> None:
     error(api_client.generic("POST", "/api/v1/experiments", body, content_type=JSON), 400)
+
+
+@pytest.mark.parametrize("depth", [40, 300, 900, 980])
+def test_bodies_that_are_nested_too_deeply(api_client: Client, depth: int) -> None:
+    body = json.dumps(request_body())[:-1] + ', "tags": ' + "[" * depth + "]" * depth + "}"
+    for path in ("experiments", "tokens", "projects"):
+        found = error(api_client.generic("POST", f"/api/v1/{path}", body, content_type=JSON), 400)
+        assert found["message"] == "the body is nested too deeply"
+
+
+@pytest.mark.parametrize("spoil", ["deactivated", "expired", "revoked"])
+def test_a_token_that_no_longer_counts(people: People, spoil: str) -> None:
+    client = client_for(people.admin, "admin")
+    session = Client(raise_request_exception=False)
+    session.force_login(people.admin)
+    assert client.get("/api/v1/me").status_code == session.get("/api/v1/me").status_code == 200
+    if spoil == "deactivated":
+        User.objects.filter(pk=people.admin.pk).update(is_active=False)
+        error(session.get("/api/v1/me"), 401)
+    elif spoil == "expired":
+        Token.objects.update(expires_at=timezone.now())
+    else:
+        Token.objects.all().delete()
+    error(client.get("/api/v1/me"), 401)
+    error(client.post("/api/v1/experiments", request_body(), content_type=JSON), 401)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"3", b'"x"', b"{}"])

@@ -11,7 +11,7 @@ from assay.metrics import reader
 from assay.metrics.store import store
 
 from .models import Artifact, Experiment, Run, State
-from .state import cancel_queued, move
+from .state import ENDED, cancel_queued, move
 from .submission import Conflict, Submission, as_request, submit
 
 TRIES = 5  # a run that is acquired and taken back between our reads is met again as queued
@@ -26,15 +26,16 @@ def cancel_run(run: Run, user: User, token: Token | None = None) -> bool:
     reason = f"cancelled by {user}"
     for _ in range(TRIES):
         run.refresh_from_db(fields=["state", "attempt", "cancel_requested_at"])
-        if run.state == State.QUEUED:
-            done = move(run, State.CANCELLED, attempt=run.attempt, reason=reason)
-        elif run.state == State.RUNNING:
-            done = _ask_to_stop(run.pk)
-        else:
+        if run.state in ENDED:
             return False
-        if done:
-            audit.record(user, "run.cancel", run, run.experiment.project)
-            return True
+        with transaction.atomic():
+            if run.state == State.QUEUED:
+                done = move(run, State.CANCELLED, attempt=run.attempt, reason=reason)
+            else:
+                done = _ask_to_stop(run.pk)
+            if done:
+                audit.record(user, "run.cancel", run, run.experiment.project)
+                return True
     raise Conflict(f"run {run} changes its state too often; try again")
 
 
