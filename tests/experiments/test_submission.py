@@ -99,7 +99,7 @@ def test_limits_are_those_of_the_engines(ours: Any, theirs: Any) -> None:
 
     mine, other = rules(ours), rules(theirs)
     assert mine.keys() == other.keys()
-    for name in mine.keys() - {"labels", "memory_mb"}:  # these two are bounded more tightly here
+    for name in mine.keys() - {"labels", "memory_mb", "bytes", "flops"}:  # these are bounded more tightly here
         assert mine[name] == other[name]
 
 
@@ -125,6 +125,8 @@ def test_limits_are_those_of_the_engines(ours: Any, theirs: Any) -> None:
     ({"seeds": list(range(10**6))}, {"seeds": "2000000 runs (methods x seeds): at most 2000 per experiment"}),
     ({"budget": {"steps": 0}}, {"budget.steps": "must be > 0"}),
     ({"budget": {}}, {"budget": "give at least one limit: " + ", ".join(Budget.model_fields)}),
+    ({"budget": {"flops": 10**400}}, {"budget.flops": f"must be <= {10**30}"}),
+    ({"budget": {"bytes": 10**31}}, {"budget.bytes": f"must be <= {10**30}"}),
     ({"budget": {"time": 1}}, {"budget.time": "unknown field"}),
     ({"budget": {"seconds": float("inf")}}, {"budget.seconds": "must be finite"}),
     ({"resources": {"queue": "Big One"}}, {"resources.queue": "must match ^[a-z0-9][a-z0-9-]{0,31}$"}),

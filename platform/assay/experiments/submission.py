@@ -23,6 +23,7 @@ from assay.catalogue.validation import check, with_defaults
 from .doorbell import ring
 from .models import Experiment, Run, State
 
+MOST_WORK = 10**30  # bytes or FLOPs: JSON's integers have no end, those that times are reckoned from must fit a float
 MOST_SEEDS = 10**6  # before anything is counted; MAX_RUNS_PER_EXPERIMENT is the limit that people meet
 
 
@@ -51,8 +52,8 @@ class Budget(BaseModel):
     samples: int | None = Field(None, gt=0, le=10**15)
     evaluations: int | None = Field(None, gt=0, le=10**12)
     grad_evals: int | None = Field(None, gt=0, le=10**12)
-    bytes: int | None = Field(None, gt=0)
-    flops: int | None = Field(None, gt=0)
+    bytes: int | None = Field(None, gt=0, le=MOST_WORK)
+    flops: int | None = Field(None, gt=0, le=MOST_WORK)
     seconds: float | None = Field(None, gt=0, le=30 * 86400, description="the method's own seconds, without evaluation")
 
     @model_validator(mode="after")
