@@ -1,8 +1,8 @@
 """Run by the peers' Python: writes and reads points through MLflow's client, as its users do when they care for speed.
 
 Argument: the tracking address. Says `{"ready": true}`, then takes one command a line on standard input ("write 3",
-"read 3": the turn's number) and answers each with one JSON object on standard output, `{"seconds": ...}` or
-`{"error": ...}`.
+"read 3": the turn's number; "fill 500": that many finished runs; "search 50": a page of so many) and answers each with
+one JSON object on standard output, `{"seconds": ...}` or `{"error": ...}`.
 """
 
 import json
@@ -48,6 +48,27 @@ class Peer:
             assert np.array_equal(read, curves(number)), "the peer did not give back what it got"
         return seconds
 
+    def fill(self, count: int) -> float:
+        """Seconds for `count` finished runs with one metric each, in one experiment."""
+        found = self.client.get_experiment_by_name("table")
+        experiment = found.experiment_id if found else self.client.create_experiment("table")
+        begun = time.perf_counter()
+        for value in np.random.default_rng().random(count):
+            run = self.client.create_run(experiment).info.run_id
+            self.client.log_metric(run, "accuracy", float(value))
+            self.client.set_terminated(run)
+        return time.perf_counter() - begun
+
+    def search(self, page: int) -> float:
+        """Seconds for the first `page` runs by the metric. Raises `AssertionError` if they are not in order."""
+        experiment = self.client.get_experiment_by_name("table").experiment_id
+        begun = time.perf_counter()
+        runs = self.client.search_runs([experiment], order_by=["metrics.accuracy DESC"], max_results=page)
+        seconds = time.perf_counter() - begun
+        values = [run.data.metrics["accuracy"] for run in runs]
+        assert len(values) == page and values == sorted(values, reverse=True), "the peer did not sort"
+        return seconds
+
 
 def _batches(run: int) -> list[list[Metric]]:
     values = curves(run)
@@ -63,7 +84,8 @@ def serve(uri: str) -> None:
     logging.disable(logging.WARNING)
     peer = Peer(uri)
     print(json.dumps({"ready": True}), flush=True)
-    commands: dict[str, Callable[[int], float]] = {"write": peer.write, "read": peer.read}
+    commands: dict[str, Callable[[int], float]] = {"write": peer.write, "read": peer.read, "fill": peer.fill,
+                                                    "search": peer.search}
     for line in sys.stdin:
         name, turn = line.split()
         try:
