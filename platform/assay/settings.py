@@ -99,7 +99,6 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 STATIC_URL = "/static/"
-STATIC_ROOT = ASSAY_HOME / "static"
 WHITENOISE_USE_FINDERS = True  # no collectstatic step between a clone and its first page
 
 # -- how runs are executed -----------------------------------------------------------------------------
