@@ -1,11 +1,14 @@
 """Every address: pages, API, dashboards, admin."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from assay.api.health import healthz, readyz
 
 urlpatterns = [
+    path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}web/icon.svg")),  # the admin asks
     path("admin/", admin.site.urls),
     path("api/v1/", include("assay.api.urls")),
     path("healthz", healthz, name="healthz"),

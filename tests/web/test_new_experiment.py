@@ -124,6 +124,13 @@ def test_the_problem_to_begin_with(editor: Client) -> None:
     assert shown() == "cliff"
 
 
+def test_the_engine_to_begin_with_is_that_of_the_newest_experiment(editor: Client) -> None:
+    Engine.objects.create(id="alone", title="Alone")
+    assert 'name="engine_shown" value="alone"' in editor.get("/experiments/new").content.decode()
+    editor.post("/experiments/new", form())
+    assert 'name="engine_shown" value="toy"' in editor.get("/experiments/new").content.decode()
+
+
 def test_an_experiment_one_may_not_see_decides_nothing(editor: Client, people: People) -> None:
     Experiment.objects.create(project=Project.objects.create(slug="other", name="Other"), owner=people.stranger,
                               name="hidden", engine="toy", problem={"id": "cliff"}, methods=[{"id": "dice"}],

@@ -156,6 +156,10 @@ def test_filters(experiment: Experiment, people: People) -> None:
         assert "Nothing matches" in text_of(people, "/experiments?" + query), query
 
 
+def test_every_page_has_an_icon(people: People) -> None:
+    assert browser(people.viewer).get("/favicon.ico").headers["Location"] == "/static/web/icon.svg"
+
+
 def test_search_jumps(experiment: Experiment, people: People) -> None:
     client = browser(people.viewer)
     assert client.get(f"/search?q=%23{experiment.pk}")["Location"] == f"/experiments/{experiment.pk}"

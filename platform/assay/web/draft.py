@@ -113,11 +113,12 @@ class Draft:
         )
 
     def settle(self, engines: list[Engine], seen: QuerySet[Experiment]) -> None:
-        """Choose what must be chosen for the form to show anything: the first engine, and the problem of the newest
-        of its experiments among `seen`, else the one to begin with."""
+        """Choose what must be chosen for the form to show anything: the engine and the problem of the newest
+        experiment among `seen`, else the first engine and its problem to begin with."""
         known = {engine.pk for engine in engines}
         if self.engine not in known and engines:
-            self.engine, self.problem, self.problem_typed, self.methods = engines[0].pk, "", {}, []
+            latest = seen.filter(engine__in=known).order_by("-id").values_list("engine", flat=True).first()
+            self.engine, self.problem, self.problem_typed, self.methods = latest or engines[0].pk, "", {}, []
         problems = list(Problem.objects.filter(engine=self.engine).values_list("name", flat=True))
         if self.problem not in problems and problems:
             newest = seen.filter(engine=self.engine, problem__id__in=problems).order_by("-id").first()

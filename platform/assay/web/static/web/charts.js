@@ -117,7 +117,7 @@
         const axes = Object.keys({ xaxis: 0, yaxis: 0, ...own }).filter((name) => /^[xy]axis\d*$/.test(name));
         Plotly.react(box, figure.data || [], {
           ...own, template: undefined, paper_bgcolor, plot_bgcolor, font, hoverlabel,
-          ...Object.fromEntries(axes.map((name) => [name, { ...axis(), ...own[name], automargin: true }])),
+          ...Object.fromEntries(axes.map((name) => [name, { ...axis(), tickmode: "auto", nticks: 8, ...own[name], automargin: true }])),
           colorway: own.colorway || COLOURS[dark() ? "dark" : "light"],
           title: undefined, margin: { l: 48, r: 12, t: 8, b: 40 },
           legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
