@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from . import wire
-from .recorder import PipeRecorder
+from .recorder import KEY_LENGTH, KEYS, PipeRecorder
 
 CANCEL = b"cancel"
 SLOW_IMPORTS = ("torch._dynamo", "scipy.optimize", "scipy.sparse")  # kept warm once a run needed them
@@ -129,8 +129,19 @@ def _attempt(job: dict[str, Any], recorder: PipeRecorder) -> dict[str, Any]:
     except BaseException as error:  # a method may raise anything, SystemExit among it
         traceback.print_exc()
         return {"state": "failed", "kind": _kind(error), "message": _last_line(error)}
+    if fault := _unkeepable(outcome.summary):
+        return {"state": "failed", "kind": "crashed", "message": fault}
     return {"state": "succeeded", "summary": finite(outcome.summary), "cost": finite(outcome.cost),
             "provenance": finite(outcome.provenance)}
+
+
+def _unkeepable(summary: dict[str, float]) -> str:
+    """Why a summary is too large to be kept; empty when it is not. The limits are those of metrics."""
+    if len(summary) > KEYS:
+        return f"the method finished with {len(summary)} numbers: a run may have {KEYS} at most"
+    if long := next((name for name in summary if len(name) > KEY_LENGTH), None):
+        return f"the method finished with {long[:40]!r}...: a name may have {KEY_LENGTH} characters at most"
+    return ""
 
 
 def _thread_pools(cores: int) -> None:

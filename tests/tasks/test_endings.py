@@ -199,6 +199,12 @@ def test_names_of_metrics_are_bounded(busy: Stage) -> None:
     assert run.state == State.FAILED and "10000 metrics at most" in run.failure_message
 
 
+def test_a_summary_is_bounded(busy: Stage) -> None:
+    run = busy.end(busy.submit("many-keys", keys=10_000, at_the_end=True))
+    assert (run.state, run.summary) == (State.FAILED, {}) and "10001 numbers" in run.failure_message
+    assert len(busy.end(busy.submit("many-keys", keys=9_999, at_the_end=True)).summary) == 10_000
+
+
 def test_points_arrive_while_the_method_is_busy(busy: Stage) -> None:
     run = busy.submit("endless")
     assert busy.reported(run, "score", 5) == 0.0

@@ -7,18 +7,21 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from assay.accounts.models import Project, User
-from assay.experiments.models import Experiment, LogChunk, Run, State
+from assay.experiments.models import Artifact, Experiment, LogChunk, Run, State
+from assay.experiments.state import move
 from assay.metrics.reader import series
 from assay.metrics.store import Batch, Store
+from django.core.files.storage import default_storage
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
-from tasks import ending, memory, wire, writer
+from tasks import artifacts, ending, memory, wire, writer
 from tasks.lease import Lease
 from tasks.recorder import PipeRecorder
 from tasks.runlog import CHUNK, RunLog
@@ -273,6 +276,33 @@ def test_telemetry_does_not_fill_the_memory(metrics: Store, tmp_path: Path, monk
     for step in range(100):
         one.points(None, [batch([step])])
     assert one.full and len(one._pending.points) == 10
+
+
+# -- artifacts -----------------------------------------------------------------------------------------
+
+
+def test_an_artifact_that_cannot_be_stored_leaves_no_row(tmp_path: Path, db: None, settings: Any) -> None:
+    run = submitted()
+    move(run, State.RUNNING, attempt=0)
+    file = tmp_path / "found.txt"
+    file.write_text("found")
+    (tmp_path / "no-folder").write_text("")
+    settings.MEDIA_ROOT = str(tmp_path / "no-folder")
+    with pytest.raises(OSError, match="no-folder"):
+        artifacts.keep(run.pk, 1, "found.txt", "text/plain", file)
+    assert not Artifact.objects.exists() and file.exists()
+    settings.MEDIA_ROOT = str(tmp_path / "media")
+    kept = artifacts.keep(run.pk, 1, "found.txt", "text/plain", file)
+    assert kept is not None and default_storage.open(kept.storage_name).read() == b"found" and not file.exists()
+
+
+def test_a_stale_attempt_keeps_no_artifact(tmp_path: Path, db: None) -> None:
+    run = submitted()
+    move(run, State.RUNNING, attempt=0)
+    file = tmp_path / "found.txt"
+    file.write_text("found")
+    assert artifacts.keep(run.pk, 0, "found.txt", "text/plain", file) is None
+    assert not Artifact.objects.exists()
 
 
 # -- the judge -----------------------------------------------------------------------------------------
