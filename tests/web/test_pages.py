@@ -156,6 +156,14 @@ def test_filters(experiment: Experiment, people: People) -> None:
         assert "Nothing matches" in text_of(people, "/experiments?" + query), query
 
 
+def test_a_part_is_not_kept_for_the_page(experiment: Experiment, people: People) -> None:
+    client = browser(people.viewer)
+    for path in ("/", "/fleet", f"/experiments/{experiment.pk}", f"/runs/{experiment.runs.earliest('pk').pk}"):
+        page, part = client.get(path), client.get(path, headers={"HX-Request": "true"})
+        assert b"<html" in page.content and b"<html" not in part.content
+        assert "HX-Request" in page["Vary"] and "HX-Request" in part["Vary"]
+
+
 def test_every_page_has_an_icon(people: People) -> None:
     assert browser(people.viewer).get("/favicon.ico").headers["Location"] == "/static/web/icon.svg"
 

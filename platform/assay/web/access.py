@@ -1,6 +1,12 @@
 """What a person may see, as querysets: everything else does not exist (404)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.db.models import QuerySet
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils.cache import patch_vary_headers
 
 from assay.accounts.permissions import visible_projects
 from assay.experiments.models import Experiment, Run
@@ -27,6 +33,10 @@ def runs(request: Request) -> QuerySet[Run]:
     )
 
 
-def is_partial(request: Request) -> bool:
-    """Whether HTMX asks for a part of the page."""
-    return request.headers.get("HX-Request") == "true"
+def answer(request: Request, page: str, part: str, context: Mapping[str, Any]) -> HttpResponse:
+    """`page`, or `part` of it when HTMX asks. Both have one address: a browser that goes back must not show the part,
+    which it asked for last."""
+    partial = request.headers.get("HX-Request") == "true"
+    response = render(request, part if partial else page, dict(context))
+    patch_vary_headers(response, ["HX-Request"])
+    return response

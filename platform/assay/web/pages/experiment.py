@@ -7,7 +7,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.db.models import QuerySet, Sum
 from django.http import HttpResponse, JsonResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST
 
 from assay.accounts.models import Role
@@ -34,8 +34,7 @@ FOLDED = {"cpu_seconds", "wall_seconds", "state_bytes", "steps", "samples", "gra
 @login_required
 def experiment(request: Request, pk: int) -> HttpResponse:
     found = get_object_or_404(access.experiments(request), pk=pk)
-    template = "web/parts/experiment_live.html" if access.is_partial(request) else "web/experiment.html"
-    return render(request, template, _context(request, found))
+    return access.answer(request, "web/experiment.html", "web/parts/experiment_live.html", _context(request, found))
 
 
 def _context(request: Request, found: Experiment) -> dict[str, Any]:

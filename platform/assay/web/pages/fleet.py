@@ -7,7 +7,6 @@ import numpy as np
 from django.contrib.auth.decorators import login_required
 from django.db.models import Count, Q
 from django.http import HttpResponse
-from django.shortcuts import render
 from sqlalchemy.exc import SQLAlchemyError
 
 from assay.experiments.models import Run, State
@@ -36,7 +35,7 @@ def fleet(request: Request) -> HttpResponse:
         "busy": sum(node.busy for node in nodes if node.pk in online),
         "queues": Run.objects.filter(state=State.QUEUED).order_by().values_list("queue").annotate(n=Count("pk")),
     }
-    return render(request, "web/parts/fleet_live.html" if access.is_partial(request) else "web/fleet.html", context)
+    return access.answer(request, "web/fleet.html", "web/parts/fleet_live.html", context)
 
 
 def _usage(nodes: list[Node]) -> dict[int, list[dict[str, Any]]]:

@@ -3,7 +3,6 @@
 from django.contrib.auth.decorators import login_required
 from django.db.models import Sum
 from django.http import HttpResponse
-from django.shortcuts import render
 
 from assay.catalogue.models import Engine
 from assay.experiments.models import Run, State
@@ -32,4 +31,4 @@ def home(request: Request) -> HttpResponse:
         "engines": Engine.objects.exists(),
         "may_edit": may_edit_any(request.user),
     }
-    return render(request, "web/parts/home_live.html" if access.is_partial(request) else "web/home.html", context)
+    return access.answer(request, "web/home.html", "web/parts/home_live.html", context)

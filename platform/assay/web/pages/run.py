@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse, JsonResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST
 
 from assay.accounts.models import Role
@@ -34,8 +34,7 @@ SHELL_BUDGET = {"steps": "--steps", "seconds": "--seconds"}
 @login_required
 def run(request: Request, pk: int) -> HttpResponse:
     found = get_object_or_404(access.runs(request), pk=pk)
-    template = "web/parts/run_live.html" if access.is_partial(request) else "web/run.html"
-    return render(request, template, _context(request, found))
+    return access.answer(request, "web/run.html", "web/parts/run_live.html", _context(request, found))
 
 
 def _context(request: Request, found: Run) -> dict[str, Any]:
