@@ -23,6 +23,7 @@ from . import node as nodes
 from .database import Away, drop_connection, persist
 from .ending import Stop
 from .forkserver import ForkServer
+from .maintenance import remove_folders
 from .supervisor import Attempt
 from .writer import Writer
 
@@ -80,6 +81,7 @@ class Worker:
                                    description=description, gpus=self.gpus.describe())
         announce(description)
         self._memory = nodes.default_memory(self.slots)
+        remove_folders(Path(settings.ASSAY_HOME) / "runs")  # `maintenance` may run on another machine
         self.writer.start()
 
     def _description(self) -> list[dict[str, Any]]:

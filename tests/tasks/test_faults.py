@@ -238,6 +238,15 @@ def test_folders_of_runs_that_ended_are_removed(stage: Stage) -> None:
     assert {folder.name for folder in runs.iterdir()} == {str(waiting.pk), "not-a-run"}
 
 
+def test_a_worker_tidies_its_own_machine(stage: Stage) -> None:
+    waiting = stage.submit("good", version="another")
+    for name in (str(waiting.pk), "999999"):
+        (stage.home / "runs" / name / "1").mkdir(parents=True)
+    stage.start_worker()
+    until(lambda: not (stage.home / "runs" / "999999").exists(), 5)
+    assert (stage.home / "runs" / str(waiting.pk)).exists()
+
+
 def test_two_workers_share_many_runs(stage: Stage) -> None:
     """None lost, none run twice, users served in turns."""
     other = User.objects.create(username="other")
