@@ -152,14 +152,16 @@ class OddText(Method):
 
     id = "odd-text"
     title = "Odd text"
-    where: str = param("note", "where it says so: note, summary, error or name")
+    where: str = param("note", "where it says so: note, summary, error, long or name")
 
     def run(self, problem, context):
         odd = "\0 and \ud800"
         if self.where == "name":
             context.report(1, **{odd: 1.0})
         if self.where == "error":
-            raise RuntimeError(odd + "!" * 100_000)
+            raise RuntimeError("!" * 100_000 + odd)
+        if self.where == "long":
+            raise Diverged("m" * 100_000, 1)
         if self.where == "note":
             context.progress(1, 2, odd)
             time.sleep(0.5)  # so that it is written
