@@ -151,6 +151,23 @@ def test_pages_are_clean(page: Page, finished: dict[str, int], width: int) -> No
     assert elsewhere == []
 
 
+def test_runs_are_sorted_in_place_and_back_shows_the_whole_page(page: Page, finished: dict[str, int]) -> None:
+    page.goto(f"/experiments/{finished['e']}")
+    expect(page.locator("#experiment-head .state")).to_contain_text("succeeded", timeout=WAIT)
+    chart = page.locator("[data-curves] .plot svg.main-svg").first
+    expect(chart).to_be_visible()
+    page.locator("#experiment-runs thead").get_by_role("link", name="Seconds").click()
+    page.wait_for_url(re.compile(r"sort=-seconds$"))
+    expect(chart).to_be_visible()  # the rest of the page stays
+    page.locator("#experiment-runs tbody a").first.click()
+    figure = page.locator("section:has([data-figure])").first
+    expect(figure.locator("h2")).to_have_text(re.compile("^LAMB"))  # the figure's own title
+    expect(figure.locator("svg.main-svg").first).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
+    expect(chart).to_be_visible()
+
+
 def test_a_row_opens_on_a_phone(page: Page, finished: dict[str, int]) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto("/experiments")
