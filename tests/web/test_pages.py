@@ -125,6 +125,9 @@ def test_why_a_run_waits(experiment: Experiment, node: Node) -> None:
     assert "labels a100" in why()
     run.spec["resources"] |= {"labels": [], "gpus": 2}
     assert "2 GPUs" in why()
+    Node.objects.create(name="other", hostname="other", slots=1, cores=1, memory=2**30, queues=["cpu"],
+                        hardware={"gpus": 2}, heartbeat_at=node.heartbeat_at, offers=node.offers)
+    assert "2 GPUs" in why()  # the one with GPUs lacks the problem
 
 
 def test_hostile_names_are_text(toy: None, people: People) -> None:

@@ -20,17 +20,20 @@ def reason(run: Run) -> str:
     current = [node for node in offering if node.offers[f"{run.engine}/{run.method}"] == run.version]
     if not current:
         return f"The online workers offer {run.method} at another version than {run.version}: clone it to run it now."
-    if not any(f"{run.engine}/{run.problem}" in node.problems for node in current):
+    solving = [node for node in current if f"{run.engine}/{run.problem}" in node.problems]
+    if not solving:
         return f"No online worker that offers {run.method} offers the problem {run.engine}/{run.problem}."
     resources = run.spec.get("resources", {})
     labels = set(resources.get("labels", []))
-    fitting = [node for node in current if labels <= set(node.labels)]
-    if not fitting:
+    labelled = [node for node in solving if labels <= set(node.labels)]
+    if not labelled:
         return f"No online worker has the labels {', '.join(sorted(labels))}."
     gpus, cores = resources.get("gpus", 0), resources.get("cores", 1)
-    if gpus and all(node.hardware.get("gpus", 0) < gpus for node in fitting):
+    equipped = [node for node in labelled if node.hardware.get("gpus", 0) >= gpus]
+    if not equipped:
         return f"It asks for {gpus} GPU{'s' if gpus > 1 else ''}; no online worker has as many."
-    if all(node.cores < cores for node in fitting):
+    fitting = [node for node in equipped if node.cores >= cores]
+    if not fitting:
         return f"It asks for {cores} cores; no online worker has as many."
     if all(node.draining for node in fitting):
         return "The workers that could take it are draining: they take no new runs."
