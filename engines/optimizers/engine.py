@@ -25,6 +25,8 @@ engine = Engine(
 )
 
 REPORTS = 400  # points of a curve over the whole run
+REPORT_GAP = 3  # steps between two of them, which keeps reporting below 5 % of the shortest steps here
+SHORT_RUN = 100  # steps up to which every step may be reported all the same
 EVALUATIONS = 25  # evaluations over the whole run, outside the clock
 QUIET_SECONDS = 1.0  # a slow run still reports this often
 CHECKPOINT_SECONDS = 20.0
@@ -188,6 +190,8 @@ class Training:
         self.loss = torch.tensor(0.0)
         self._evaluated: tuple[int, dict[str, float]] | None = None
         self._reports = self._evaluations = 0
+        self._reported = 0  # the step of the newest report
+        self._gap = 1 if not self.timed and self.steps <= SHORT_RUN else REPORT_GAP
         self._said = self._saved = time.monotonic()
 
     def _plan(self) -> list[Segment]:
@@ -290,7 +294,7 @@ class Training:
     def _keep_in_touch(self) -> None:
         share = self._share()
         evaluate = share * EVALUATIONS >= self._evaluations + 1
-        report = share * REPORTS >= self._reports + 1
+        report = share * REPORTS >= self._reports + 1 and self.done - self._reported >= self._gap
         now = time.monotonic()
         if evaluate or report or now - self._said > QUIET_SECONDS:
             self._reports, self._evaluations, self._said = int(share * REPORTS), int(share * EVALUATIONS), now
@@ -307,6 +311,7 @@ class Training:
 
     def _report(self, evaluated: dict[str, float]) -> None:
         values = dict(evaluated)
+        self._reported = self.done
         if self.done:
             observed = self.method.observe(self.optimizer)
             loss = self.loss.item()
@@ -364,7 +369,8 @@ class Training:
 
     def _state(self) -> dict[str, Any]:
         return {"now": self._snapshot(), "main": self.main, "done": self.done, "at": self.at, "entered": self.entered,
-                "log": vars(self.log), "reports": self._reports, "evaluations": self._evaluations}
+                "spent": self.spent, "log": vars(self.log), "reports": self._reports,
+                "reported": self._reported, "evaluations": self._evaluations}
 
     def _restore(self) -> None:
         state = self.context.restored()
@@ -372,7 +378,8 @@ class Training:
             return
         self._return_to(state["now"])
         self.main, self.done, self.at, self.entered = state["main"], state["done"], state["at"], state["entered"]
-        self._reports, self._evaluations = state["reports"], state["evaluations"]
+        self._reports, self._reported, self._evaluations = state["reports"], state["reported"], state["evaluations"]
+        self.spent = state["spent"]
         self.log = Log.of(state["log"])
 
 

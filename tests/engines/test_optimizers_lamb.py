@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import nn
 
+from engines.optimizers.claims.lamb import close_call
 from engines.optimizers.methods.lamb import Lamb, LambOptimizer, Lars, LarsOptimizer, norms
 
 
@@ -148,6 +149,28 @@ def test_square_root_rule_and_warm_up_follow_the_batch():
 def test_bad_parameters_are_refused_by_name(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         Lamb(**wrong)
+
+
+def test_weight_norm_bounds_must_be_in_order():
+    with pytest.raises(ValidationError, match="phi_min must be at most phi_max"):
+        Lamb(phi_min=2.0, phi_max=1.0)
+
+
+@pytest.mark.parametrize("method", [Lamb(), Lars()])
+def test_trust_ratios_keep_their_names_when_a_layer_has_no_gradient(method):
+    parameters = {name: nn.Parameter(torch.ones(2, 2)) for name in ("first", "second")}
+    optimizer = method.build(parameters)
+    parameters["second"].grad = torch.ones(2, 2)
+    optimizer.step()
+    assert list(method.observe(optimizer)) == ["trust/second"]
+
+
+def test_the_claim_tells_what_the_runner_up_would_have_changed():
+    found = {("lamb", 0.003, 64): 0.90, ("lamb", 0.01, 64): 0.976, ("lamb", 0.03, 64): 0.974,
+             ("lamb", 0.03, 1437): 0.5, ("adamw", 0.003, 64): 0.9, ("adamw", 0.01, 64): 0.95,
+             ("adamw", 0.03, 64): 0.9, ("adamw", 0.01, 1437): 0.7}
+    said = close_call(found, "lamb", "adamw")
+    assert "rate 0.03, is 0.0020 behind" in said and "0.500 at 1437, 0.200 below adamw" in said
 
 
 def test_trust_ratios_are_streamed_and_drawn(quick_run):

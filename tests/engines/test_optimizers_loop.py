@@ -131,6 +131,12 @@ def test_a_line_search_cut_short_is_undone(make_context, data_root):
     assert context.summary["gap"] == full.summary["gap"]
 
 
+def test_short_runs_report_every_step_and_longer_ones_leave_gaps(quick_run):
+    assert sorted(set(quick_run("mlp-digits", "sgd", steps=40).series["loss"][0].tolist())) == list(range(1, 41))
+    steps = quick_run("mlp-digits", "sgd", steps=230).series["loss"][0]
+    assert 70 <= len(steps) <= 110 and steps[-1] == 230
+
+
 # -- side branches
 
 

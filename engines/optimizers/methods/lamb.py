@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from engines.core import Context, Problem, Source, param
@@ -26,7 +27,8 @@ class TrustRatio(torch.optim.Optimizer):
 
     def __init__(self, groups: Iterable[dict[str, Any]], defaults: dict[str, Any]):
         super().__init__(groups, defaults)
-        self.trust: Tensor | None = None  # of the tensors of the adapted group
+        self.trust: Tensor | None = None
+        self.trusted: list[Tensor] = []  # the tensors that `trust` belongs to, in its order
 
     def _move(self, group: dict[str, Any], values: list[Tensor], gradients: list[Tensor]) -> None:
         raise NotImplementedError
@@ -69,6 +71,7 @@ class LambOptimizer(TrustRatio):
         # 3: the trust ratio of each tensor
         if group["adapt"]:
             weight, length = norms(values), norms(update)
+            self.trusted = values
             self.trust = torch.where((weight > 0) & (length > 0),
                                      weight.clamp(group["phi_min"], group["phi_max"]) / length, 1.0)
             torch._foreach_mul_(update, list(self.trust.to(values[0].dtype).unbind()))
@@ -84,6 +87,7 @@ class LarsOptimizer(TrustRatio):
         update = torch._foreach_add(gradients, values, alpha=decay) if decay else torch._foreach_mul(gradients, 1.0)
         if group["adapt"]:
             weight, slope = norms(values), norms(gradients)
+            self.trusted = values
             self.trust = torch.where((weight > 0) & (slope > 0), weight / (slope + decay * weight), 1.0)
             torch._foreach_mul_(update, list(self.trust.to(values[0].dtype).unbind()))
         torch._foreach_mul_(momentum, group["momentum"])
@@ -100,13 +104,13 @@ class LayerWise(FirstOrder):
     """Base of the two: streams `trust/<tensor>` and leaves the ratios over time as an artifact."""
 
     def _named(self, optimizer: TrustRatio, parameters: Mapping[str, nn.Parameter]) -> TrustRatio:
-        optimizer.names = [name for name, value in parameters.items() if value.ndim >= 2]  # type: ignore[attr-defined]
+        optimizer.names = {id(value): name for name, value in parameters.items()}  # type: ignore[attr-defined]
         return optimizer
 
     def observe(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
         if not isinstance(optimizer, TrustRatio) or optimizer.trust is None:
             return {}
-        names = optimizer.names[:MOST_LAYERS]  # type: ignore[attr-defined]
+        names = [optimizer.names[id(value)] for value in optimizer.trusted[:MOST_LAYERS]]  # type: ignore[attr-defined]
         return {f"trust/{name}": ratio for name, ratio in zip(names, optimizer.trust.tolist(), strict=False)}
 
     def finished(self, log: Log, problem: Problem, context: Context) -> dict[str, float]:
@@ -143,6 +147,12 @@ class Lamb(LayerWise):
     weight_decay: float = param(0.01, "decoupled decay of matrices", ge=0, le=10)
     phi_min: float = param(0.0, "weight norms count as at least this much", ge=0, le=1e6)
     phi_max: float = param(10.0, "weight norms count as at most this much", gt=0, le=1e6)
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> "Lamb":
+        if self.phi_min > self.phi_max:
+            raise ValueError(f"phi_min must be at most phi_max ({self.phi_max:g})")
+        return self
 
     def build(self, parameters: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
         defaults = {"lr": self.lr, "betas": (self.beta1, self.beta2), "eps": self.eps,

@@ -62,9 +62,21 @@ class Wsd(Optimizer):
                                  betas=(self.beta1, self.beta2))
 
     def end_points(self, total: int) -> list[int]:
-        """Steps of the main line at which a model is wanted. With side branches their cost comes out of `total`."""
-        if self.schedule == "wsd":
-            total = int(total / (1 + self.decay * sum(self.ends[:-1])) + 1e-9)
+        """Steps of the main line at which a model is wanted. With side branches their cost comes out of `total`.
+
+        Raises `ValueError` when two of them fall on one step, or a decay would be shorter than a step.
+        """
+        if self.schedule != "wsd":
+            return self._rounded(total)
+        main = round(total / (1 + self.decay * sum(self.ends[:-1])))
+        while True:  # rounding may cost a step or two more than there are
+            points = self._rounded(main)
+            branches = sum(end - schedules.decay_start(end, self.decay) for end in points[:-1])
+            if main + branches <= total:
+                return points
+            main -= 1
+
+    def _rounded(self, total: int) -> list[int]:
         points = [round(share * total) for share in self.ends]
         if any(a >= b for a, b in itertools.pairwise([0, *points])):
             raise ValueError(f"end points {points} must be ascending: give more steps or fewer end points")
@@ -72,7 +84,8 @@ class Wsd(Optimizer):
 
     def segments(self, total: int) -> list[Segment]:
         plan, at = [], 0
-        for end in self.end_points(total):
+        points = self.end_points(total)
+        for end in points:
             if self.schedule == "cyclic-cosine":
                 plan.append(Segment(at, end, phase="cycle"))
                 at = end
@@ -82,8 +95,7 @@ class Wsd(Optimizer):
                 raise ValueError(f"the decay before step {end} would begin before the end point at step {at}")
             if start > at:
                 plan.append(Segment(at, start, phase="stable"))
-            last = end == self.end_points(total)[-1]
-            branch = self.schedule == "wsd" and not last
+            branch = self.schedule == "wsd" and end != points[-1]
             plan.append(Segment(start, end, branch=branch, phase="decay"))
             at = start if branch else end
         return plan
