@@ -115,7 +115,7 @@ def _nvml_joules(device: torch.device) -> tuple[str, float] | None:
 
 def _rapl_joules() -> tuple[str, float] | None:
     try:
-        packages = [path for path in RAPL.glob("intel-rapl:*") if path.name.count(":") == 1]
+        packages = [path for path in RAPL.glob("intel-rapl:*") if (path / "name").read_text().startswith("package")]
         joules = [int((path / "energy_uj").read_text()) / 1e6 for path in packages]
     except (OSError, ValueError):
         return None

@@ -42,8 +42,10 @@ class MissingBackend(EngineError):
 
     kind = "missing backend"
 
-    def __init__(self, package: str, extra: str):
-        super().__init__(f"this method needs {package}: run `pip install assay[{extra}]`")
+    def __init__(self, package: str, extra: str = ""):
+        """`extra`: the optional extra of Assay (or of a plug-in) that brings `package`."""
+        where = f"pip install '.[{extra}]'` in Assay's folder" if extra else f"pip install {package}`"
+        super().__init__(f"this needs {package}: run `{where}")
 
 
 class OutOfMemory(EngineError):

@@ -97,6 +97,8 @@ def _plug_in(found: dict[str, Engine], point: metadata.EntryPoint) -> None:
     """An entry point names an `Engine`, or a module or package whose parts extend the engine of the point's name."""
     target: Any = point.load()
     if isinstance(target, Engine):
+        if target.id in found:
+            raise ValueError(f"there is an engine {target.id!r} already: name the module instead, to extend it")
         found[target.id] = target.load()
         return
     engine = found[point.name]
@@ -142,8 +144,15 @@ def _describe_method(method: type[Method], one: Engine) -> dict[str, Any]:
     return _describe(method) | {
         "source": vars(method.source) if method.source else None,
         "checkpointable": method.checkpointable,
-        "accepts": {id: method().accepts(problem()) for id, problem in one.problems.items()},
+        "accepts": {id: _accepts(method, problem) for id, problem in one.problems.items()},
     }
+
+
+def _accepts(method: type[Method], problem: type[Problem]) -> str | None:
+    try:
+        return method().accepts(problem())
+    except Exception as error:  # one author's slip must not hide everybody's methods
+        return f"asking it raised {type(error).__name__}: {error}"
 
 
 def _code(cls: type) -> str:

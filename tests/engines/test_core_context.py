@@ -142,14 +142,16 @@ def test_energy_is_a_difference_or_absent(tmp_path, monkeypatch):
     from engines.core import cost
 
     package = tmp_path / "intel-rapl:0"
-    core = tmp_path / "intel-rapl:0:0"
-    for folder in (package, core):
+    core, system = tmp_path / "intel-rapl:0:0", tmp_path / "intel-rapl:1"
+    for folder, name in ((package, "package-0"), (core, "core"), (system, "psys")):
         folder.mkdir()
+        (folder / "name").write_text(name)
         (folder / "energy_uj").write_text("5000000")
     monkeypatch.setattr(cost, "RAPL", tmp_path)
     energy = Energy(torch.device("cpu"))
     (package / "energy_uj").write_text("7500000")
-    (core / "energy_uj").write_text("9999999999")  # part of the package: not added again
+    for other in (core, system):  # a part of the package, and the whole machine: not added
+        (other / "energy_uj").write_text("9999999999")
     assert energy.read() == {"energy_package": 2.5}
     (package / "energy_uj").write_text("100")  # the counter wrapped
     assert energy.read() == {}

@@ -2,11 +2,10 @@
 
 import json
 import sys
-from importlib import metadata
 
 import pytest
 
-from engines.core import Metric, Problem, describe, engines
+from engines.core import Metric, Problem, describe, engines, provenance
 from engines.core import registry as registry_module
 from engines.core.registry import Engine
 
@@ -26,10 +25,11 @@ class Toy(Method):
 @pytest.fixture
 def fresh_registry():
     """Discovery starts anew, and again afterwards."""
-    for cached in (engines, registry_module.plugin_errors, metadata.packages_distributions):
-        getattr(cached, "cache_clear", lambda: None)()
+    known = (engines, registry_module.plugin_errors, provenance._distributions, provenance.distribution_version)
+    for cached in known:
+        cached.cache_clear()
     yield
-    for cached in (engines, registry_module.plugin_errors):
+    for cached in known:
         cached.cache_clear()
 
 
@@ -86,6 +86,24 @@ def test_a_broken_plug_in_is_reported_and_breaks_nothing(tmp_path, monkeypatch, 
     monkeypatch.syspath_prepend(str(tmp_path))
     assert "sgd" in engines()["optimizers"].methods
     assert "no_such_module_at_all" in registry_module.plugin_errors()["assay_broken"]
+
+
+def test_a_plug_in_cannot_replace_an_engine(tmp_path, monkeypatch, fresh_registry):
+    code = "from engines.core import Engine\nengine = Engine('optimizers', 'Mine', '', 'assay_mine')"
+    install(tmp_path, "assay_mine", "optimizers = assay_mine:engine", code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert engines()["optimizers"].title == "Optimizers"
+    assert "already" in registry_module.plugin_errors()["assay_mine:engine"]
+    sys.modules.pop("assay_mine")
+
+
+def test_a_method_that_fails_when_asked_hides_nothing(tmp_path, monkeypatch, fresh_registry):
+    code = PLUGIN.replace('"toy"', '"moody"') + "    def accepts(self, problem): return 1 / 0\n"
+    install(tmp_path, "assay_moody", "optimizers = assay_moody", code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    methods = {method["id"]: method for method in describe()[0]["methods"]}
+    assert "ZeroDivisionError" in methods["moody"]["accepts"]["mlp-digits"] and "sgd" in methods
+    sys.modules.pop("assay_moody")
 
 
 def test_a_taken_id_and_a_parameter_without_default_are_refused():

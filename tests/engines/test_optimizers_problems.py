@@ -67,9 +67,12 @@ def test_the_split_and_the_networks(make_context):
     assert data["train_x"].shape == (1437, 64) and data["test_x"].shape == (360, 64)
     assert data["train_x"].min() == 0 and data["train_x"].max() == 1
     from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
 
-    whole = torch.cat([data["train_x"], data["test_x"]]).sum(0)
-    np.testing.assert_allclose(whole.numpy(), load_digits().data.sum(0) / 16, rtol=1e-5)
+    images, labels = load_digits(return_X_y=True)
+    parts = train_test_split(images / 16, labels, train_size=1437, test_size=360, random_state=0)
+    for name, part in zip(("train_x", "test_x", "train_y", "test_y"), parts, strict=True):
+        np.testing.assert_array_equal(data[name].numpy(), part)
     rows = {tuple(row) for row in data["train_x"].tolist()}
     assert not any(tuple(row) in rows for row in data["test_x"].tolist())
 
