@@ -10,7 +10,7 @@ import pytest
 
 from tests.stack import ROOT, environment
 
-READ = re.compile(r"""(?:env\.(?:text|flag|number|words|secret)|os\.environ\.get|os\.getenv)\(\s*"([A-Z][A-Z_]+)"|"""
+READ = re.compile(r"""(?:env\.(?:text|flag|number|rate|words|secret)|os\.environ\.get|os\.getenv)\(\s*"([A-Z][A-Z_]+)"|"""
                   r"""os\.environ\["([A-Z][A-Z_]+)"\](?!\s*[=,])""")
 OURS = ("platform", "tasks", "engines", "dashboards")
 NOT_SETTINGS = {"PYTHONPATH"}  # passed on to children
