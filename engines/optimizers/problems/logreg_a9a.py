@@ -47,8 +47,9 @@ class LogregA9a(TrainingProblem):
     """L2-regularised logistic regression on a9a (census incomes: 123 binary features, 14 of them set in a row).
 
     The objective is mean(log(1 + exp(-y x'w))) + |w|²/2n over the first n rows, in float64, without an
-    intercept. It is strongly convex, so its optimum f* is known (L-BFGS-B to a gradient of 1e-12, once, kept in
-    the cache) and the headline is the gap f(w) - f*. The test accuracy at the optimum is about 0.85.
+    intercept. It is strongly convex, so its optimum f* is known (by L-BFGS-B, to 1e-12, once, kept in the cache)
+    and the headline is the gap f(w) - f*. The test accuracy at the optimum is about 0.85. A method's own weight
+    decay moves it away from f*: leave it at 0 here.
 
     Sizes are 2,000, 10,000 and 32,560 rows. With all rows in a batch a run takes 300 steps by default, with
     smaller batches 30 epochs.
@@ -127,7 +128,11 @@ def read_libsvm(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def minimum(x: NDArray[np.float64], y: NDArray[np.float64], strength: float) -> dict[str, Any]:
-    """The smallest objective and its weights, by L-BFGS-B to a gradient of 1e-12."""
+    """The smallest objective f* and its weights, by L-BFGS-B.
+
+    A gradient of 1e-12 is asked for; rounding stops the line search near 1e-10. The objective is `strength`-strongly
+    convex, so f* is exact to |gradient|²/(2 strength): raises `RuntimeError` where that is above 1e-12.
+    """
     from scipy.optimize import minimize
     from scipy.special import expit
 
@@ -138,7 +143,10 @@ def minimum(x: NDArray[np.float64], y: NDArray[np.float64], strength: float) -> 
 
     options = {"gtol": 1e-12, "ftol": 0.0, "maxiter": 20_000, "maxfun": 40_000, "maxls": 50, "maxcor": 50}
     found = minimize(objective, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B", options=options)
-    return {"objective": float(found.fun), "gradient": float(np.abs(objective(found.x)[1]).max()),
+    gradient = objective(found.x)[1]
+    if (error := float(gradient @ gradient) / (2 * strength)) > 1e-12:
+        raise RuntimeError(f"L-BFGS-B did not converge: the optimum is known to {error:.1e} only ({found.message})")
+    return {"objective": float(found.fun), "gradient": float(np.abs(gradient).max()),
             "weights": torch.as_tensor(found.x)}
 
 
