@@ -10,8 +10,8 @@ import pytest
 
 from tests.stack import ROOT, environment
 
-READ = re.compile(r"""(?:env\.(?:text|flag|number|rate|words|secret)|os\.environ\.get|os\.getenv)\(\s*"([A-Z][A-Z_]+)"|"""
-                  r"""os\.environ\["([A-Z][A-Z_]+)"\](?!\s*[=,])""")
+READ = re.compile(r"""(?:env\.(?:text|flag|number|rate|words|secret)|os\.environ\.get|os\.getenv)\("""
+                  r"""\s*"([A-Z][A-Z_]+)"|os\.environ\["([A-Z][A-Z_]+)"\](?!\s*[=,])""")
 OURS = ("platform", "tasks", "engines", "dashboards")
 NOT_SETTINGS = {"PYTHONPATH"}  # passed on to children
 
