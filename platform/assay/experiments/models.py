@@ -7,12 +7,23 @@ from assay.accounts.models import Project
 from assay.fleet.models import Node
 
 
+class Kind(models.TextChoices):
+    """What an experiment's runs are for."""
+
+    COMPARISON = "comparison"
+    CLAIM = "claim"
+    SWEEP = "sweep"
+
+
 class Experiment(models.Model):
     """A comparison a person asks for: one problem x methods x seeds under one budget; expands to runs.
 
     `problem` and each of `methods` are `{"id": ..., parameter: value}` as submitted (checked, defaults not filled).
+    The runs of a claim differ in all of this: then `problem`, `methods`, `seeds` and `budget` are empty, and each run's
+    own spec tells. The runs of a sweep are added one by one, as its sampler proposes them.
     """
 
+    kind = models.CharField(max_length=10, choices=Kind, default=Kind.COMPARISON)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="experiments")
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="experiments")
     name = models.CharField(max_length=200)
@@ -76,6 +87,11 @@ class Run(models.Model):
     device = models.CharField(max_length=32, blank=True, help_text='"cpu", "gpu0" ...')
     lease_until = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    cancel_reason = models.CharField(max_length=200, blank=True, help_text="why, where no person asked: pruned ...")
+    reproduces = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True,
+                                   related_name="reproductions")
+    resume_from = models.ForeignKey("Artifact", on_delete=models.SET_NULL, null=True, blank=True, related_name="+",
+                                    help_text="the checkpoint that the first attempt begins with")
 
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
+from django.db.models import Max
 from django.http import Http404
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -234,17 +236,11 @@ def expand(request: Submission, problem: dict[str, Any], configurations: list[Co
     """The runs, unsaved and without their experiment: seed by seed, so that all methods have results early."""
     budget = request.budget.model_dump(exclude_none=True)
     resources = request.resources.model_dump()
-    index = 0
     for seed in request.seeds:
         for one in configurations:
-            index += 1
             spec = {"engine": request.engine, "problem": problem, "method": one.spec, "seed": seed, "budget": budget,
                     "resources": resources}
-            yield Run(
-                index=index, engine=request.engine, problem=problem["id"], method=one.spec["id"], label=one.label,
-                seed=seed, spec=spec, spec_hash=spec_hash(spec), version=one.version,
-                queue=request.resources.queue, priority=request.priority,
-            )
+            yield _run(spec, one.label, one.version, request.priority)
 
 
 def spec_hash(spec: dict[str, Any]) -> str:
@@ -259,19 +255,66 @@ def spec_hash(spec: dict[str, Any]) -> str:
 def _write(user: User, project: Project, request: Submission, problem: dict[str, Any],
            configurations: list[Configuration], key: str | None) -> Experiment:
     runs = list(expand(request, problem, configurations))
-    waiting = Run.objects.filter(experiment__owner=user, state=State.QUEUED).count()
-    if waiting + len(runs) > settings.MAX_QUEUED_RUNS_PER_USER:
-        raise OverQuota({"seeds": f"{waiting} of your runs are waiting already; at most "
-                                  f"{settings.MAX_QUEUED_RUNS_PER_USER} may wait at once"})
+    check_quota(user, len(runs), "seeds")
     data = request.model_dump(exclude={"project"}) | {"budget": request.budget.model_dump(exclude_none=True)}
     experiment = Experiment.objects.create(project=project, owner=user, idempotency_key=key, **data)
-    for run in runs:
-        run.experiment = experiment
-    Run.objects.bulk_create(runs, batch_size=500)
+    append(experiment, runs)
     audit.record(user, "experiment.submit", experiment, project, runs=len(runs))
-    transaction.on_commit(partial(ring, request.resources.queue, len(runs)), robust=True)
     return experiment
 
 
+def check_quota(user: User, count: int, field: str) -> None:
+    """Raises `OverQuota` under `field` when `count` more runs of `user` would be too many waiting ones."""
+    waiting = Run.objects.filter(experiment__owner=user, state=State.QUEUED).count()
+    if waiting + count > settings.MAX_QUEUED_RUNS_PER_USER:
+        raise OverQuota({field: f"{waiting} of your runs are waiting already; at most "
+                                f"{settings.MAX_QUEUED_RUNS_PER_USER} may wait at once"})
+
+
+def plan(engine_id: str, specs: Sequence[dict[str, Any]], priority: int = 0) -> list[Run]:
+    """Unsaved runs of `specs` (engine, problem, method, seed, budget, resources; defaults are filled in), for `append`.
+
+    Raises `Invalid` with fields like "3.method.lr", where 3 is the place in `specs`.
+    """
+    engine = catalogue.Engine.objects.filter(pk=engine_id).first()
+    if engine is None:
+        known = list(catalogue.Engine.objects.values_list("pk", flat=True))
+        raise Invalid({"engine": wording.unknown("engine", known)})
+    problems, methods = list(engine.problems.all()), list(engine.methods.all())
+    errors: dict[str, str] = {}
+    found: list[tuple[dict[str, Any], str]] = []
+    for at, spec in enumerate(specs):
+        problem, _ = _entry(problems, spec["problem"], f"{at}.problem", "problem", errors)
+        method, entry = _entry(methods, spec["method"], f"{at}.method", "method", errors)
+        if problem and method:
+            if reason := entry.accepts.get(problem["id"]):
+                errors[f"{at}.method.id"] = f"does not accept {problem['id']}: {reason}"
+            resources = Resources.model_validate(spec.get("resources") or {}).model_dump()
+            budget = Budget.model_validate(spec["budget"]).model_dump(exclude_none=True)
+            found.append(({"engine": engine_id, "problem": problem, "method": method, "seed": spec["seed"],
+                           "budget": budget, "resources": resources}, entry.version))
+    if errors:
+        raise Invalid(errors)
+    texts = labels([spec["method"] for spec, _ in found])
+    return [_run(spec, label, version, priority) for (spec, version), label in zip(found, texts, strict=True)]
+
+
+def _run(spec: dict[str, Any], label: str, version: str, priority: int) -> Run:
+    return Run(engine=spec["engine"], problem=spec["problem"]["id"], method=spec["method"]["id"], label=label,
+               seed=spec["seed"], spec=spec, spec_hash=spec_hash(spec), version=version,
+               queue=spec["resources"]["queue"], priority=priority)
+
+
+def append(experiment: Experiment, runs: Sequence[Run]) -> list[Run]:
+    """Write unsaved `runs` as the next ones of `experiment`, and ring for them after commit. In a transaction."""
+    last = Experiment.objects.select_for_update().get(pk=experiment.pk).runs.aggregate(last=Max("index"))["last"] or 0
+    for index, run in enumerate(runs, last + 1):
+        run.experiment, run.index = experiment, index
+    made = Run.objects.bulk_create(runs, batch_size=500)
+    for queue, count in Counter(run.queue for run in runs).items():
+        transaction.on_commit(partial(ring, queue, count), robust=True)
+    return made
+
+
 __all__ = ["Budget", "Configuration", "Conflict", "Http404", "Invalid", "OverQuota", "PermissionDenied", "Resources",
-           "Submission", "expand", "parse", "resolve", "submit"]
+           "Submission", "append", "check_quota", "expand", "parse", "plan", "resolve", "submit"]
