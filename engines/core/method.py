@@ -10,12 +10,17 @@ if TYPE_CHECKING:
 
 
 class Method(Spec):
-    """A published system or a baseline, with its parameters. `source` is None for a plain baseline."""
+    """A published system or a baseline, with its parameters. `source` is None for a plain baseline.
+
+    `checkpointable`: it goes on from `Context.restored()`. `sampler`: it can also propose the trials of a sweep
+    (`engines.search.core.Sampler`).
+    """
 
     id: ClassVar[str]
     title: ClassVar[str]
     source: ClassVar[Source | None] = None
     checkpointable: ClassVar[bool] = False
+    sampler: ClassVar[bool] = False
 
     def accepts(self, problem: Any) -> str | None:
         """None when this method can solve `problem`, else the reason why not (one sentence for a person)."""

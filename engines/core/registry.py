@@ -143,7 +143,7 @@ def _describe_problem(problem: type[Problem]) -> dict[str, Any]:
 def _describe_method(method: type[Method], one: Engine) -> dict[str, Any]:
     return _describe(method) | {
         "source": vars(method.source) if method.source else None,
-        "checkpointable": method.checkpointable,
+        "checkpointable": method.checkpointable, "sampler": method.sampler,
         "accepts": {id: _accepts(method, problem) for id, problem in one.problems.items()},
     }
 

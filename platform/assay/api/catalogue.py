@@ -56,6 +56,7 @@ class MethodOut(Brief):
     parameters: dict[str, Any]
     source: Source | None
     checkpointable: bool
+    sampler: bool
     accepts: dict[str, str | None]
     code: str
 
@@ -128,5 +129,5 @@ def _problem(entry: Problem) -> dict[str, Any]:
 def _method(entry: Method) -> dict[str, Any]:
     return _brief(entry) | {
         "docs": entry.docs, "parameters": entry.schema, "source": entry.source, "accepts": entry.accepts,
-        "checkpointable": entry.checkpointable, "code": entry.code,
+        "checkpointable": entry.checkpointable, "sampler": entry.sampler, "code": entry.code,
     }

@@ -30,7 +30,7 @@ def announce(description: list[dict[str, Any]]) -> None:
         known = dict(Method.objects.filter(engine=one["id"]).values_list("name", "accepts"))
         _write(Method, one["id"], [
             _common(entry) | {
-                "source": entry["source"], "checkpointable": entry["checkpointable"],
+                "source": entry["source"], "checkpointable": entry["checkpointable"], "sampler": entry["sampler"],
                 "accepts": known.get(entry["id"], {}) | entry["accepts"],
             }
             for entry in one["methods"]

@@ -52,6 +52,7 @@ class Method(Entry):
     engine = models.ForeignKey(Engine, on_delete=models.CASCADE, related_name="methods")
     source = models.JSONField(null=True)
     checkpointable = models.BooleanField(default=False)
+    sampler = models.BooleanField(default=False, help_text="can propose the trials of a sweep")
     accepts = models.JSONField(default=dict)
 
     class Meta(Entry.Meta):
