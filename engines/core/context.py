@@ -14,11 +14,12 @@ import torch
 from .artifact import write_artifact
 from .budget import Budget
 from .cache import Cache
-from .cost import Clock
+from .cost import Clock, Energy
 from .errors import BudgetSpent, Cancelled
 from .spec import Spec
 
 T = TypeVar("T")
+STREAMED = ("evaluations", "grad_evals")  # of what is spent: what curves may be drawn over, beside seconds and energy
 
 
 class Recorder(Protocol):
@@ -50,17 +51,24 @@ class Context:
         self._budget_said = False
         self.summary: dict[str, float] = {}
         self.costs: dict[str, float] = {}
-        self.clock = Clock(device)
+        self.clock, self.energy = Clock(device), Energy(device)
 
     # -- what the method finds --------------------------------------------------------------------
 
     def report(self, step: int, **metrics: float) -> None:
         """Stream numbers at `step` (steps done so far, >= 0). Names may hold slashes: `**{"val/loss": 0.3}`.
 
-        The method's own seconds are streamed beside them. Raises `BudgetSpent`, `Cancelled`, `Pruned`.
+        The method's own seconds are streamed beside them; so are the evaluations and gradient evaluations spent, once
+        there are any, and `energy` in joules where it can be read, a few times a second. Raises `BudgetSpent`,
+        `Cancelled`, `Pruned`.
         """
         values = {name: float(value) for name, value in metrics.items()}
         values["seconds"] = self.clock.seconds
+        for name in STREAMED:
+            if name in self._spent:
+                values.setdefault(name, float(self._spent[name]))
+        if (joules := self.energy.lately()) is not None:
+            values.setdefault("energy", joules)
         self._recorder.points(step, values)
         self.check(step)
 
@@ -134,7 +142,7 @@ class Context:
         with self.clock.paused():
             self._folder.mkdir(parents=True, exist_ok=True)
             whole = {"state": state, "seconds": self.clock.seconds, "cpu_seconds": self.clock.cpu_seconds,
-                     "spent": self._spent}
+                     "energy": sum(self.energy.read().values()), "spent": self._spent}
             handle, scratch = tempfile.mkstemp(dir=self._folder, prefix=".checkpoint-")
             try:
                 with os.fdopen(handle, "wb") as file:
@@ -153,6 +161,7 @@ class Context:
         whole = torch.load(self._checkpoint_path, map_location="cpu", weights_only=True)
         self._spent = dict(whole["spent"])
         self.clock = Clock(self.device, already=whole["seconds"], already_cpu=whole["cpu_seconds"])
+        self.energy = Energy(self.device, already=whole.get("energy", 0.0))
         return whole["state"]
 
 

@@ -1,15 +1,19 @@
 """What a run costs, measured the same way for every method."""
 
+import functools
+import math
 import resource
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
 RAPL = Path("/sys/class/powercap")
+ENERGY_GAP = 0.1  # seconds between two readings that are streamed: the counters themselves are renewed no oftener
 
 
 class Clock:
@@ -85,17 +89,29 @@ def _peak_rss() -> int:
 
 
 class Energy:
-    """Joules since construction, by NVML (the run's GPU) or RAPL (whole CPU packages); nothing where unreadable."""
+    """Joules since construction, by NVML (the run's GPU) or RAPL (whole CPU packages); nothing where unreadable.
 
-    def __init__(self, device: torch.device):
-        self._device = device
+    Evaluation counts too: the counters know no pauses. `already` are the joules of earlier attempts.
+    """
+
+    def __init__(self, device: torch.device, already: float = 0.0):
+        self._device, self._already = device, already
         self._start = self._read()
+        self._asked = -math.inf
 
     def read(self) -> dict[str, float]:
         now = self._read()
         if self._start is None or now is None or now[1] < self._start[1]:  # a RAPL counter may wrap
             return {}
-        return {f"energy_{now[0]}": now[1] - self._start[1]}
+        return {f"energy_{now[0]}": self._already + now[1] - self._start[1]}
+
+    def lately(self) -> float | None:
+        """The joules, or None where unreadable or when asked again within `ENERGY_GAP` seconds."""
+        now = time.monotonic()
+        if self._start is None or now - self._asked < ENERGY_GAP:
+            return None
+        self._asked = now
+        return next(iter(self.read().values()), None)
 
     def _read(self) -> tuple[str, float] | None:
         return _nvml_joules(self._device) if self._device.type == "cuda" else _rapl_joules()
@@ -105,12 +121,18 @@ def _nvml_joules(device: torch.device) -> tuple[str, float] | None:
     try:
         import pynvml
 
-        pynvml.nvmlInit()
-        uuid = str(torch.cuda.get_device_properties(device).uuid)
-        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
-        return "gpu", pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000.0
+        return "gpu", pynvml.nvmlDeviceGetTotalEnergyConsumption(_nvml_handle(device)) / 1000.0
     except Exception:  # NVML raises its own errors for every missing piece; energy is then absent, never guessed
         return None
+
+
+@functools.cache
+def _nvml_handle(device: torch.device) -> Any:
+    import pynvml
+
+    pynvml.nvmlInit()
+    uuid = str(torch.cuda.get_device_properties(device).uuid)
+    return pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
 
 
 def _rapl_joules() -> tuple[str, float] | None:

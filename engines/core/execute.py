@@ -14,7 +14,7 @@ import torch
 
 from .cache import Cache
 from .context import Context, MemoryRecorder, Recorder
-from .cost import Energy, PeakMemory
+from .cost import PeakMemory
 from .errors import BudgetSpent, Diverged, EngineError, OutOfMemory
 from .provenance import provenance
 from .result import Result
@@ -45,7 +45,7 @@ def execute(
     torch.set_num_threads(spec.resources.cores)
     where = torch.device(device)
     seed_everything(spec.seed)
-    memory, energy, started = PeakMemory(where), Energy(where), time.perf_counter()
+    memory, started = PeakMemory(where), time.perf_counter()
     context = Context(
         seed=spec.seed, device=where, budget=spec.budget, recorder=recorder, folder=folder,
         cache=Cache(cache_root()), made_by=made_by or {"spec": spec.hash()},
@@ -64,7 +64,7 @@ def execute(
     cost = {
         "seconds": context.clock.seconds, "cpu_seconds": context.clock.cpu_seconds,
         "wall_seconds": time.perf_counter() - started,
-        **memory.read(), **energy.read(), **context.spent, **context.costs,
+        **memory.read(), **context.energy.read(), **context.spent, **context.costs,
     }
     return Outcome(context.summary, cost, provenance(type(method), type(problem), where))
 

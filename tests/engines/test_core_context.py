@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from engines.core import BudgetSpent, Cancelled, MemoryRecorder
+from engines.core import BudgetSpent, Cancelled, MemoryRecorder, cost
 from engines.core.cost import Clock, Energy, PeakMemory
 
 
@@ -67,6 +67,63 @@ def test_every_report_carries_the_seconds(make_context):
     context.report(1, **{"val/loss": 2})
     assert recorder.series["val/loss"] == [(1, 2.0)]
     assert recorder.series["seconds"][0][0] == 1
+
+
+def test_what_is_spent_is_streamed_once_there_is_any(make_context):
+    recorder = MemoryRecorder()
+    context = make_context(recorder=recorder, steps=100)
+    context.report(0, loss=3)
+    context.spend(grad_evals=2, bytes=10)
+    context.report(1, loss=2)
+    context.spend(grad_evals=2)
+    context.report(2, loss=1)
+    assert recorder.series["grad_evals"] == [(1, 2.0), (2, 4.0)]
+    assert set(recorder.series) <= {"loss", "seconds", "grad_evals", "energy"}
+    context.spend(evaluations=5)
+    context.report(3, evaluations=7)  # a metric of this name is the method's own
+    assert recorder.series["evaluations"] == [(3, 7.0)]
+
+
+@pytest.fixture
+def joules(tmp_path, monkeypatch):
+    """Sets the reading of this machine's only energy counter."""
+    package = tmp_path / "powercap" / "intel-rapl:0"
+    package.mkdir(parents=True)
+    (package / "name").write_text("package-0")
+    monkeypatch.setattr(cost, "RAPL", package.parent)
+    return lambda value: (package / "energy_uj").write_text(str(int(value * 1e6)))
+
+
+def test_energy_is_streamed_a_few_times_a_second_at_most(make_context, joules, monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(cost.time, "monotonic", lambda: now)
+    joules(50)
+    recorder = MemoryRecorder()
+    context = make_context(recorder=recorder, steps=100)
+    for step, value in enumerate((51, 52, 53, 54)):
+        joules(value)
+        context.report(step, loss=1)
+        now += 0.06
+    assert recorder.series["energy"] == [(0, 1.0), (2, 3.0)]
+
+
+def test_no_energy_is_streamed_where_none_can_be_read(make_context, tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "RAPL", tmp_path / "none")
+    recorder = MemoryRecorder()
+    make_context(recorder=recorder).report(1, loss=1)
+    assert "energy" not in recorder.series
+
+
+def test_energy_goes_on_from_a_checkpoint(make_context, joules):
+    joules(10)
+    first = make_context()
+    joules(14)
+    first.checkpoint({})
+    joules(2)  # another boot: the counter began anew
+    second = make_context()
+    second.restored()
+    joules(5)
+    assert second.energy.read() == {"energy_package": 7.0}
 
 
 def test_cancellation_is_seen_by_report_check_and_poll(make_context):
@@ -139,8 +196,6 @@ def test_peak_memory_sees_an_allocation():
 
 
 def test_energy_is_a_difference_or_absent(tmp_path, monkeypatch):
-    from engines.core import cost
-
     package = tmp_path / "intel-rapl:0"
     core, system = tmp_path / "intel-rapl:0:0", tmp_path / "intel-rapl:1"
     for folder, name in ((package, "package-0"), (core, "core"), (system, "psys")):
