@@ -1,83 +1,95 @@
-"""What Compare shows, as its URL says it: the same URL gives the same view."""
+"""What a page shows, as its URL says it: a frozen dataclass to a query string and back. The same URL, the same view.
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+Fields are texts, numbers, switches, `Literal` choices, `tuple[int, ...]`, `tuple[str, ...]`, or another such dataclass,
+whose fields stand beside the others. `field(metadata={"query": "experiment"})` names a field differently in the URL,
+`metadata={"most": 12}` bounds a tuple.
+"""
+
+from collections.abc import Iterator
+from dataclasses import Field, fields, is_dataclass, replace
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qs, urlencode
 
-from .figures.curves import Display
-
 LARGEST_ID = 2**63 - 1
-MOST_METRICS = 12
-MOST_IDS = 500
+MOST_ENTRIES = 500  # in a tuple without a bound of its own
+MOST_FIELDS = 2000  # in a query string
+S = TypeVar("S")
 
 
-@dataclass(frozen=True)
-class Selection:
-    """`runs` empty: every run of the experiments. `metrics` empty: the problems' own."""
+def parse(kind: type[S], search: str | None) -> S:
+    """A `kind` of a query string like "?experiment=12&x=seconds". What makes no sense is left out."""
+    try:
+        query = parse_qs((search or "").removeprefix("?"), max_num_fields=MOST_FIELDS)
+    except ValueError:
+        return kind()
+    return _read(kind(), query)
 
-    experiments: tuple[int, ...] = ()
-    runs: tuple[int, ...] = ()
-    metrics: tuple[str, ...] = ()
-    display: Display = field(default_factory=Display)
 
-    @classmethod
-    def parse(cls, search: str | None) -> "Selection":
-        """From a query string like "?experiment=12&x=seconds". What makes no sense is left out."""
+def search(selection: Any) -> str:
+    """The query string of a selection; what stands at its default is left out. Empty for a default selection."""
+    pairs = list(_pairs(selection, type(selection)()))
+    return "?" + urlencode(pairs) if pairs else ""
+
+
+def _read(selection: S, query: dict[str, list[str]]) -> S:
+    hints = get_type_hints(type(selection))
+    for option in fields(selection):  # type: ignore[arg-type]
+        held = getattr(selection, option.name)
+        if is_dataclass(held):
+            value: Any = _read(held, query)
+        elif texts := query.get(_name(option)):
+            value = _value(hints[option.name], texts, option)
+        else:
+            continue
+        if value is not None:
+            try:
+                selection = replace(selection, **{option.name: value})  # type: ignore[type-var]
+            except ValueError:  # the selection's own check
+                continue
+    return selection
+
+
+def _value(hint: Any, texts: list[str], option: Field[Any]) -> Any:
+    """The value that `texts` say, of type `hint`; None when they say none."""
+    if get_origin(hint) in (Union, UnionType):  # a field that may be None
+        hint = next(kind for kind in get_args(hint) if kind is not type(None))
+    if get_origin(hint) is tuple:
+        kind = get_args(hint)[0]
+        values = (_scalar(kind, text) for text in texts)
+        found = tuple(dict.fromkeys(value for value in values if value is not None))
+        return found[: option.metadata.get("most", MOST_ENTRIES)]
+    return _scalar(hint, texts[-1])
+
+
+def _scalar(hint: Any, text: str) -> Any:
+    if get_origin(hint) is Literal:
+        return text if text in get_args(hint) else None
+    if hint is bool:
+        return {"1": True, "0": False}.get(text)
+    if hint is int:
+        whole = text.isascii() and text.isdigit() and len(text) < 20
+        return int(text) if whole and 0 < int(text) <= LARGEST_ID else None
+    if hint is float:
         try:
-            query = parse_qs((search or "").removeprefix("?"), max_num_fields=2000)
+            number = float(text)
         except ValueError:
-            return cls()
-        display = Display()
-        for option in fields(Display):
-            if text := query.get(option.name, [""])[-1]:
-                try:
-                    display = replace(display, **{option.name: _value(option.name, text)})
-                except ValueError:
-                    continue
-        return cls(_ids(query.get("experiment", ())), _ids(query.get("run", ())),
-                   tuple(dict.fromkeys(query.get("metric", ())))[:MOST_METRICS], display)
-
-    @classmethod
-    def of_controls(cls, experiments: Any, runs: Any, metrics: Any, x: Any, group: Any, band: Any, smooth: Any,
-                    log: Any) -> "Selection":
-        """From the values of the page's controls. Raises `ValueError` for what no control gives."""
-        for numbers in (experiments, runs):
-            if not _list_of(int, numbers) or not all(0 < number <= LARGEST_ID for number in numbers or ()):
-                raise ValueError("experiments, runs: lists of positive numbers")
-        if not _list_of(str, metrics) or not _list_of(str, log):
-            raise ValueError("metrics, log: lists of texts")
-        if not all(isinstance(value, str) for value in (x, group, band)):
-            raise ValueError("x, group, band: texts")
-        if smooth is not None and type(smooth) not in (int, float):
-            raise ValueError("smooth: a number")
-        display = Display(x, group, band, smooth or 0.0, "log_x" in (log or ()), "log_y" in (log or ()))
-        return cls(tuple(experiments or ())[:MOST_IDS], tuple(runs or ())[:MOST_IDS],
-                   tuple(metrics or ())[:MOST_METRICS], display)
-
-    def search(self) -> str:
-        """The query string; what stands at its default is left out. Empty for the empty selection."""
-        pairs: list[tuple[str, Any]] = [("experiment", pk) for pk in self.experiments]
-        pairs += [("run", pk) for pk in self.runs]
-        pairs += [("metric", name) for name in self.metrics]
-        for option in fields(Display):
-            value = getattr(self.display, option.name)
-            if value != option.default:
-                pairs.append((option.name, int(value) if isinstance(value, bool) else value))
-        return "?" + urlencode(pairs) if pairs else ""
+            return None
+        return number if abs(number) < float("inf") else None
+    return text
 
 
-def _value(name: str, text: str) -> Any:
-    if name in ("log_x", "log_y"):
-        return text == "1"
-    return float(text) if name == "smooth" else text
+def _pairs(selection: Any, default: Any) -> Iterator[tuple[str, Any]]:
+    for option in fields(selection):
+        value = getattr(selection, option.name)
+        usual = getattr(default, option.name)
+        if is_dataclass(value):
+            yield from _pairs(value, usual)
+        elif value != usual and value is not None:
+            values = value if isinstance(value, tuple) else (value,)
+            for one in values:
+                yield _name(option), int(one) if isinstance(one, bool) else one
 
 
-def _list_of(kind: type, values: Any) -> bool:
-    """Whether `values` is None or a list of this very type (a bool is no int)."""
-    return values is None or (isinstance(values, list) and all(type(value) is kind for value in values))
-
-
-def _ids(texts: Iterable[str]) -> tuple[int, ...]:
-    numbers = (int(text) for text in texts if text.isascii() and text.isdigit() and len(text) < 20)
-    return tuple(dict.fromkeys(number for number in numbers if 0 < number <= LARGEST_ID))[:MOST_IDS]
+def _name(option: Field[Any]) -> str:
+    return str(option.metadata.get("query", option.name))

@@ -12,28 +12,29 @@ from django.views.decorators.http import require_GET, require_http_methods
 from werkzeug.test import run_wsgi_app
 
 from .access import ENVIRON_KEY
-from .app import app
+from .app import PREFIX, ShellDash, apps
 
 YEAR = 365 * 86400
+FILES = next(iter(apps.values()))  # every app serves the same scripts and styles
 
 
 @require_GET
 @login_required
 @ensure_csrf_cookie
-@csp_update({"script-src": app.csp_hashes()})  # of the only inline script: the one that starts Dash's renderer
+@csp_update({"script-src": FILES.csp_hashes()})  # of the only inline script: the one that starts Dash's renderer
 @gzip_page
-def page(request: HttpRequest) -> HttpResponse:
+def page(request: HttpRequest, name: str) -> HttpResponse:
     """A dashboard's page."""
-    return answer(request)
+    return answer(apps[name], request, request.path)
 
 
 @require_http_methods(["GET", "POST"])
 @gzip_page
-def data(request: HttpRequest) -> HttpResponse:
+def data(request: HttpRequest, name: str, what: str) -> HttpResponse:
     """Layout, dependencies and callbacks: asked for by scripts, so 401 rather than a login page."""
     if not request.user.is_authenticated:
         return JsonResponse({"error": {"code": "unauthorized", "message": "sign in", "fields": {}}}, status=401)
-    response = answer(request)
+    response = answer(apps[name], request, PREFIX + what)
     response["Cache-Control"] = "no-store"
     return response
 
@@ -43,7 +44,7 @@ def data(request: HttpRequest) -> HttpResponse:
 def file(request: HttpRequest) -> HttpResponse:
     """Scripts and styles of Dash and of ours: public, and kept by the browser as their address names their version."""
     try:
-        response = answer(request)
+        response = answer(FILES, request, request.path)
     except DependencyException as error:  # no library of this name, or no such file in it
         raise Http404(str(error)) from None
     versioned = "m" in request.GET or ".v" in request.path
@@ -52,9 +53,9 @@ def file(request: HttpRequest) -> HttpResponse:
     return response
 
 
-def answer(request: HttpRequest) -> HttpResponse:
-    """What Dash's WSGI app answers to `request`."""
-    environ = {**request.META, ENVIRON_KEY: request, "wsgi.input": BytesIO(request.body)}
+def answer(app: ShellDash, request: HttpRequest, path: str) -> HttpResponse:
+    """What a page's WSGI app answers to `request`, asked for under `path`."""
+    environ = {**request.META, "PATH_INFO": path, ENVIRON_KEY: request, "wsgi.input": BytesIO(request.body)}
     body, status, headers = run_wsgi_app(app.server, environ, buffered=True)
     response = HttpResponse(b"".join(body), status=int(status.split(" ", 1)[0]))
     for name, value in headers:

@@ -1,1 +1,8 @@
-"""One file per dashboard: its controls, its query, its figure function, its callbacks."""
+"""The dashboards, in the order of the navigation.
+
+A page is a module with `NAME` (its address), `TITLE`, `ICON`, `layout()` and `register(app)`, which adds its callbacks.
+"""
+
+from . import compare
+
+PAGES = (compare,)

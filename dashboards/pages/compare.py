@@ -1,27 +1,59 @@
 """Compare: curves of chosen experiments or runs beside each other. The selection lives in the URL."""
 
-import csv
-import io
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from assay.experiments.models import Experiment, Run
 from assay.web.styles import Style, styles
-from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import Dash, Input, Output, ctx, dcc, html, no_update
 from django.core.exceptions import BadRequest
 from django.urls import reverse
 
-from .. import access, queries
+from .. import access, parts, queries
 from ..figures import curves, summary
-from ..selection import Selection
+from ..selection import LARGEST_ID, parse, search
 
-REFRESH_SECONDS = 3
+NAME, TITLE, ICON = "compare", "Compare", "bar-chart-line"
 DEFAULT_METRICS = 4
 POINTS_ACROSS = 1200  # about the pixels of a wide chart; panels beside each other share them
 CONTROLS = ("experiments", "runs", "metrics", "x", "group", "band", "smooth", "log")
+MOST_METRICS = 12
+MOST_IDS = 500
+
+
+@dataclass(frozen=True)
+class Selection:
+    """`runs` empty: every run of the experiments. `metrics` empty: the problems' own."""
+
+    experiments: tuple[int, ...] = field(default=(), metadata={"query": "experiment", "most": MOST_IDS})
+    runs: tuple[int, ...] = field(default=(), metadata={"query": "run", "most": MOST_IDS})
+    metrics: tuple[str, ...] = field(default=(), metadata={"query": "metric", "most": MOST_METRICS})
+    display: curves.Display = field(default_factory=curves.Display)
+
+    @classmethod
+    def of_controls(cls, experiments: Any, runs: Any, metrics: Any, x: Any, group: Any, band: Any, smooth: Any,
+                    log: Any) -> "Selection":
+        """From the values of the page's controls. Raises `ValueError` for what no control gives."""
+        for numbers in (experiments, runs):
+            if not _list_of(int, numbers) or not all(0 < number <= LARGEST_ID for number in numbers or ()):
+                raise ValueError("experiments, runs: lists of positive numbers")
+        if not _list_of(str, metrics) or not _list_of(str, log):
+            raise ValueError("metrics, log: lists of texts")
+        if not all(isinstance(value, str) for value in (x, group, band)):
+            raise ValueError("x, group, band: texts")
+        if smooth is not None and type(smooth) not in (int, float):
+            raise ValueError("smooth: a number")
+        display = curves.Display(x, group, band, smooth or 0.0, "log_x" in (log or ()), "log_y" in (log or ()))
+        return cls(tuple(experiments or ())[:MOST_IDS], tuple(runs or ())[:MOST_IDS],
+                   tuple(metrics or ())[:MOST_METRICS], display)
+
+
+def _list_of(kind: type, values: Any) -> bool:
+    """Whether `values` is None or a list of this very type (a bool is no int)."""
+    return values is None or (isinstance(values, list) and all(type(value) is kind for value in values))
 
 
 # -- controls ------------------------------------------------------------------------------------------
@@ -29,80 +61,32 @@ CONTROLS = ("experiments", "runs", "metrics", "x", "group", "band", "smooth", "l
 
 def layout() -> html.Div:
     """The page without data; callbacks fill it from the URL."""
-    return html.Div(className="compare", children=[
-        dcc.Location(id="location", refresh=False),
-        dcc.Store(id="screen"),
-        dcc.Interval(id="tick", interval=REFRESH_SECONDS * 1000, disabled=True),
-        dcc.Download(id="csv-file"),
-        html.Div(className="page-head", children=[
-            html.Div(className="what", children=[html.H1("Compare"), html.Div(id="note", className="line")]),
-            html.Div(className="do", children=[
-                html.Button("CSV", id="csv", className="btn btn-plain", title="The drawn data", disabled=True),
-                html.Button("PNG", id="png", className="btn btn-plain", title="The chart", disabled=True),
-            ]),
-        ]),
-        html.Div(className="compare-choice", children=[
-            _field("Experiments", _choice("experiments", "Pick an experiment")),
-            _field("Runs", _choice("runs", "All of them")),
-            _field("Metrics", _choice("metrics", "The problem's own")),
-        ]),
-        html.Details(id="display", open=True, children=[html.Summary("Display"), _display()]),
+    return parts.page(
+        TITLE,
+        parts.choice(
+            parts.field("Experiments", parts.many("experiments", "Pick an experiment")),
+            parts.field("Runs", parts.many("runs", "All of them", debounce=True)),
+            parts.field("Metrics", parts.many("metrics", "The problem's own")),
+        ),
+        parts.display(
+            parts.radio("x", "x axis", {"step": "step", "seconds": "seconds"}),
+            parts.radio("group", "Lines", {"label": "mean over seeds", "run": "each run"}),
+            parts.radio("band", "Band", {"minmax": "min–max", "std": "± std", "none": "none"}),
+            parts.ticks("log", "Log scale", {"log_x": "x", "log_y": "y"}),
+            parts.field("Smoothing", dcc.Slider(
+                id="smooth", min=0, max=curves.MOST_SMOOTH, step=0.01, value=0, marks=None, updatemode="mouseup",
+                allow_direct_input=False, tooltip={"placement": "bottom", "always_visible": False}), "smoothing"),
+        ),
         html.Div(id="empty"),
-        dcc.Loading(
-            id="loading", delay_show=600, type="dot", overlay_style={"visibility": "visible", "opacity": 0.6},
-            target_components={"drawn": "data"},  # type: ignore[arg-type]
-            children=[dcc.Store(id="drawn"), dcc.Graph(
-                id="chart", figure={"data": [], "layout": {}}, responsive=True, style={"display": "none"},
-                config={"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "toImage"]})]),
+        parts.chart("curves", "Curves"),
         html.Div(id="table"),
-    ])
-
-
-def _display() -> html.Div:
-    return html.Div(className="compare-display", children=[
-        _radio("x", "x axis", {"step": "step", "seconds": "seconds"}),
-        _radio("group", "Lines", {"label": "mean over seeds", "run": "each run"}),
-        _radio("band", "Band", {"minmax": "min–max", "std": "± std", "none": "none"}),
-        html.Fieldset(className="field", children=[
-            html.Legend("Log scale"),
-            dcc.Checklist(id="log", options={"log_x": "x", "log_y": "y"}, value=[], inline=True),
-        ]),
-        _field("Smoothing", dcc.Slider(
-            id="smooth", min=0, max=curves.MOST_SMOOTH, step=0.01, value=0, marks=None, updatemode="mouseup",
-            allow_direct_input=False, tooltip={"placement": "bottom", "always_visible": False}), "smoothing"),
-    ])
-
-
-def _field(title: str, control: Any, name: str = "") -> html.Div:
-    label = f"{control.id}-label"
-    return html.Div(className=f"field {name}", role="group", **_marks("aria", labelledby=label),
-                    children=[html.Label(title, id=label, htmlFor=control.id), control])
-
-
-def _marks(kind: str, **values: str) -> dict[str, Any]:
-    """Attributes like aria-label or data-at."""
-    return {f"{kind}-{name}": value for name, value in values.items()}
-
-
-def _choice(name: str, placeholder: str) -> dcc.Dropdown:
-    return dcc.Dropdown(id=name, options=[], value=[], multi=True, placeholder=placeholder, maxHeight=360,
-                        closeOnSelect=False, debounce=name == "runs")
-
-
-def _radio(name: str, title: str, options: dict[str, str]) -> html.Fieldset:
-    return html.Fieldset(className="field", children=[
-        html.Legend(title), dcc.RadioItems(id=name, options=options, value=next(iter(options)), inline=True)])
+    )
 
 
 def register(app: Dash) -> None:
     """Add this page's callbacks."""
-    app.clientside_callback(ClientsideFunction("compare", "screen"), Output("screen", "data"),
-                            Output("display", "open"), Input("location", "pathname"))
-    # Dash writes a zoom into the shown figure, so Plotly's uirevision alone would lose it at the next refresh.
-    app.clientside_callback(ClientsideFunction("compare", "keep_zoom"), Output("chart", "figure"),
-                            Input("drawn", "data"), State("chart", "figure"), prevent_initial_call=True)
-    app.clientside_callback(ClientsideFunction("compare", "image"), Output("png", "n_clicks"),
-                            Input("png", "n_clicks"), prevent_initial_call=True)
+    parts.frame(app)
+    parts.connect(app, "curves", rows)
     app.callback(
         Output("location", "search"),
         *(Output(name, "options") for name in CONTROLS[:3]), *(Output(name, "value") for name in CONTROLS),
@@ -110,26 +94,23 @@ def register(app: Dash) -> None:
         *(Input(name, "value") for name in CONTROLS),
     )(follow)
     app.callback(
-        Output("drawn", "data"), Output("chart", "style"), Output("empty", "children"), Output("table", "children"),
-        Output("note", "children"), Output("tick", "disabled"), Output("csv", "disabled"), Output("png", "disabled"),
+        Output("curves-figure", "data"), Output("empty", "children"), Output("table", "children"),
+        Output("note", "children"), Output("tick", "disabled"),
         Input("location", "search"), Input("screen", "data"), Input("tick", "n_intervals"),
     )(draw)
-    app.callback(
-        Output("csv-file", "data"), Input("csv", "n_clicks"), State("location", "search"), prevent_initial_call=True,
-    )(download)
 
 
 def follow(
-    search: str | None, sought: str | None, experiments: list[int] | None, runs: list[int] | None,
+    address: str | None, sought: str | None, experiments: list[int] | None, runs: list[int] | None,
     metrics: list[str] | None, x: curves.X, group: curves.Group, band: curves.Band, smooth: float,
     log: list[str] | None,
 ) -> list[Any]:
     """URL and controls follow each other: whichever changed sets the other. Raises `BadRequest`."""
     user = access.user()
-    _texts_or_none(search, sought)
+    parts.texts_or_none(address, sought)
     from_url = ctx.triggered_id in (None, "location")
     if from_url:
-        selection = Selection.parse(search)
+        selection = parse(Selection, address)
     else:
         try:
             selection = Selection.of_controls(experiments, runs, metrics, x, group, band, smooth, log)
@@ -149,7 +130,7 @@ def follow(
     values = [list(selection.experiments), list(selection.runs), list(selection.metrics), display.x, display.group,
               display.band, display.smooth, [name for name in ("log_x", "log_y") if getattr(display, name)]]
     return [
-        no_update if from_url or selection.search() == (search or "") else selection.search(),
+        no_update if from_url or search(selection) == (address or "") else search(selection),
         [_experiment_option(experiment) for experiment in offered],
         [{"label": queries.name_of(run), "value": run.pk} for run in choices],
         [{"label": name, "value": name} for name in dict.fromkeys([*names, *selection.metrics])],
@@ -162,12 +143,6 @@ def _experiment_option(experiment: Experiment) -> dict[str, Any]:
     problem = experiment.problem.get("id", "")
     return {"label": f"#{experiment.pk} {experiment.name}", "value": experiment.pk,
             "search": f"#{experiment.pk} {experiment.name} {experiment.engine} {problem}"}
-
-
-def _texts_or_none(*values: Any) -> None:
-    """Raises `BadRequest` for what no browser sends as an address or a search."""
-    if not all(value is None or isinstance(value, str) for value in values):
-        raise BadRequest("not a text")
 
 
 # -- one query, one figure -----------------------------------------------------------------------------
@@ -202,33 +177,27 @@ def query(user: Any, selection: Selection, points: int = POINTS_ACROSS) -> Drawn
                  chosen_styles)
 
 
-def draw(search: str | None, screen: dict[str, Any] | None, _ticks: int | None) -> tuple[Any, ...]:
-    """Chart, table and note of the URL's selection; goes on refreshing while one of its runs is under way."""
+def draw(address: str | None, screen: dict[str, Any] | None, _ticks: int | None) -> tuple[Any, ...]:
+    """Chart, empty state, table and note of the URL's selection; goes on refreshing while one of its runs is under
+    way."""
     user = access.user()
-    _texts_or_none(search)
-    if not isinstance(screen, dict | None):
-        raise BadRequest("screen: an object")
-    selection = Selection.parse(search)
-    columns = 1 if (screen or {}).get("narrow") else 2
-    theme = "dark" if (screen or {}).get("theme") == "dark" else "light"
+    parts.texts_or_none(address)
+    selection = parse(Selection, address)
+    columns = 1 if parts.narrow(screen) else 2
     drawn = query(user, selection, POINTS_ACROSS // columns)
     live = any(run.state in queries.WAITING for run in drawn.runs)
+    table, note = _table(drawn, selection), _note(drawn, live)
     if not drawn.lines:
-        empty = _empty(user, selection, drawn.runs)
-        return no_update, {"display": "none"}, empty, _table(drawn, selection), _note(drawn, live), not live, True, True
+        return None, _empty(user, selection, drawn.runs), table, note, not live
     titles = {name: f"{fact.title} [{fact.unit}]" if fact.unit else fact.title for name, fact in drawn.facts.items()}
-    figure = curves.figure(drawn.lines, selection.display, drawn.styles, titles, columns=columns, theme=theme)
-    style = {"height": f"{figure['layout']['height']}px"}
-    return figure, style, None, _table(drawn, selection), _note(drawn, live), not live, False, False
+    figure = curves.figure(drawn.lines, selection.display, drawn.styles, titles, columns=columns,
+                           theme=parts.theme(screen))
+    return figure, None, table, note, not live
 
 
-def download(_clicks: int | None, search: str | None) -> dict[str, str]:
-    """The drawn data as CSV."""
-    _texts_or_none(search)
-    drawn = query(access.user(), Selection.parse(search))
-    text = io.StringIO()
-    csv.writer(text).writerows(curves.table(drawn.lines))
-    return {"content": text.getvalue(), "filename": "compare.csv", "type": "text/csv"}
+def rows(address: str | None) -> parts.Rows:
+    """The drawn data."""
+    return curves.table(query(access.user(), parse(Selection, address)).lines)
 
 
 # -- around the chart ----------------------------------------------------------------------------------
@@ -238,33 +207,30 @@ def _note(drawn: Drawn, live: bool) -> list[Any]:
     """What is shown and in which state it is."""
     if not drawn.runs:
         return []
-    parts: list[Any] = [html.Span(f"{len(drawn.runs)} run{'s' if len(drawn.runs) > 1 else ''}")]
-    parts += [html.Span(f"{count} {state.replace('_', ' ')}", className=f"state-{state}")
+    note: list[Any] = [html.Span(f"{len(drawn.runs)} run{'s' if len(drawn.runs) > 1 else ''}")]
+    note += [html.Span(f"{count} {state.replace('_', ' ')}", className=f"state-{state}")
               for state, count in queries.states(drawn.runs).items()]
     if drawn.left_out:
-        parts.append(html.Span(f"{drawn.left_out} more are not drawn: pick runs to see them"))
+        note.append(html.Span(f"{drawn.left_out} more are not drawn: pick runs to see them"))
     if live:  # the shell's script writes and renews the words
-        parts.append(html.Span(**_marks("data", updated="", at=str(int(time.time() * 1000)))))
-    return parts
+        note.append(html.Span(**parts.marks("data", updated="", at=str(int(time.time() * 1000)))))
+    return note
 
 
 def _empty(user: Any, selection: Selection, runs: Sequence[Run]) -> html.Div:
     """What to do next when there is nothing to draw."""
     if runs and any(run.state in queries.WAITING for run in runs):
-        return _teach("No points yet", "The runs have not reported anything so far. The chart appears by itself.")
+        return parts.teach("No points yet", "The runs have not reported anything so far. The chart appears by itself.")
     if runs:
-        return _teach("Nothing to draw", "The chosen runs did not report the chosen metrics. Choose other metrics.")
+        return parts.teach("Nothing to draw", "The chosen runs did not report the chosen metrics: choose others.")
     if selection.experiments or selection.runs:
-        return _teach("Nothing here", "What this link shows is gone, or is in a project that you may not see.")
+        return parts.teach("Nothing here", "What this link shows is gone, or is in a project that you may not see.")
     if queries.experiments(user):
-        return _teach("Pick an experiment", "Choose one or more above: their curves appear here, a panel per metric. "
-                      "The address of this page always shows what you see, so it can be shared.")
-    return _teach("No experiments yet", "Start a comparison of a few methods; its curves can be compared here.",
-                  html.A("New experiment", href=reverse("experiment-new"), className="btn btn-primary"))
-
-
-def _teach(title: str, text: str, *do: Any) -> html.Div:
-    return html.Div(className="empty", children=[html.H2(title), html.P(text), *do])
+        return parts.teach(
+            "Pick an experiment", "Choose one or more above: their curves appear here, a panel per metric. The address "
+            "of this page always shows what you see, so it can be shared.")
+    return parts.teach("No experiments yet", "Start a comparison of a few methods; its curves can be compared here.",
+                       html.A("New experiment", href=reverse("experiment-new"), className="btn btn-primary"))
 
 
 def _table(drawn: Drawn, selection: Selection) -> Any:
@@ -288,7 +254,7 @@ def _table(drawn: Drawn, selection: Selection) -> Any:
     ]) for row in rows]
     return html.Section(className="part", children=[
         html.Div(html.H2("Summary"), className="part-head"),
-        html.Div(className="table-wrap", tabIndex="0", role="region", **_marks("aria", label="Summary"),
+        html.Div(className="table-wrap", tabIndex="0", role="region", **parts.marks("aria", label="Summary"),
                  children=html.Table(className="data", children=[html.Thead(html.Tr(head)), html.Tbody(body)])),
     ])
 
@@ -338,4 +304,4 @@ def _state(state: str) -> html.Span:
 def _swatch(style: Style) -> html.Span:
     kind = {"solid": "solid", "dot": "dotted"}.get(style.dash, "dashed")
     return html.Span(className="swatch", style={"borderTopColor": style.colour, "borderTopStyle": kind},
-                     **_marks("aria", hidden="true"))
+                     **parts.marks("aria", hidden="true"))

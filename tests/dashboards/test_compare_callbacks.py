@@ -12,10 +12,12 @@ from assay.experiments.models import Experiment, Run
 from django.test import Client
 
 from dashboards.figures.curves import unpacked
+from tests.dashboards import asking
+from tests.dashboards.asking import props, signed_in
 
 Make = Callable[..., Experiment]
-ADDRESS = "/dashboards/_dash-update-component"
-FOLLOW, DRAW, DOWNLOAD = "location.search", "drawn.data", "csv-file.data"
+ADDRESS = "/dashboards/compare/_dash-update-component"
+FOLLOW, DRAW, DOWNLOAD = "location.search", "curves-figure.data", "curves-file.data"
 DISPLAY = {"x": "step", "group": "label", "band": "minmax", "smooth": 0, "log": []}
 
 
@@ -24,62 +26,30 @@ def experiment(compared: Make) -> Experiment:
     return compared()
 
 
-def signed_in(user: User | None) -> Client:
-    client = Client()
-    if user is not None:
-        client.force_login(user)
-    return client
-
-
-def server_callbacks(client: Client) -> dict[str, dict[str, Any]]:
-    """The callbacks that run here, by their first output, as the browser is told of them."""
-    told = client.get("/dashboards/_dash-dependencies").json()
-    return {one["output"].strip(".").split("...")[0]: one for one in told if not one["clientside_function"]}
-
-
 def call(client: Client, first_output: str, changed: str = "", **values: Any) -> Any:
-    """Ask for a callback. `values` by component id or by "id.property"; those not given are None."""
-    told = server_callbacks(client)[first_output]
-
-    def filled(part: dict[str, Any]) -> dict[str, Any]:
-        by_id = None if part["property"] == "search_value" else values.get(part["id"])
-        return {**part, "value": values.get(f"{part['id']}.{part['property']}", by_id)}
-
-    outputs = [dict(zip(("id", "property"), name.rsplit(".", 1), strict=True))
-               for name in told["output"].strip(".").split("...")]
-    body = {
-        "output": told["output"], "outputs": outputs if told["output"].startswith("..") else outputs[0],
-        "inputs": [filled(part) for part in told["inputs"]], "state": [filled(part) for part in told["state"]],
-        "changedPropIds": [changed] if changed else [],
-    }
-    return client.post(ADDRESS, json.dumps(body), content_type="application/json")
-
-
-def props(response: Any) -> dict[str, Any]:
-    assert response.status_code == 200, response.content
-    return {f"{name}.{key}": value for name, part in response.json()["response"].items() for key, value in part.items()}
+    return asking.call(client, "compare", first_output, changed, **values)
 
 
 def test_a_member_sees_the_curves_and_the_table(experiment: Experiment, member: User) -> None:
     shown = props(call(signed_in(member), DRAW, location=f"?experiment={experiment.pk}"))
-    lines = [trace for trace in shown["drawn.data"]["data"] if trace.get("hovertemplate")]
+    lines = [trace for trace in shown["curves-figure.data"]["data"] if trace.get("hovertemplate")]
     assert sorted({trace["name"] for trace in lines}) == ["adamw", "sgd"]
     sgd = next(trace for trace in lines if trace["name"] == "sgd" and trace["yaxis"] == "y")
     assert unpacked(sgd["x"]).tolist() == [0, 10, 20, 30, 40]
     assert unpacked(sgd["y"]) == pytest.approx([0.1, 0.11, 0.12, 0.13, 0.14])
-    titles = [note["text"] for note in shown["drawn.data"]["layout"]["annotations"]]
+    titles = [note["text"] for note in shown["curves-figure.data"]["layout"]["annotations"]]
     assert titles == ["Accuracy", "Loss [nats]"]
     table = json.dumps(shown["table.children"], ensure_ascii=False)
     assert "0.14 ± 0.10" in table and "1.14 ± 0.10" in table and "Accuracy ↑" in table
     assert "6 succeeded" in json.dumps(shown["note.children"])
-    assert shown["tick.disabled"] is True and shown["csv.disabled"] is False and shown["empty.children"] is None
+    assert shown["tick.disabled"] is True and shown["empty.children"] is None
 
 
 def test_the_url_s_choices_are_drawn(experiment: Experiment, member: User) -> None:
     run = Run.objects.filter(experiment=experiment).first()
     search = f"?run={run.pk}&metric=val%2Floss&x=seconds&group=run&smooth=0.5&log_y=1"
     screen = {"theme": "dark", "narrow": True}
-    figure = props(call(signed_in(member), DRAW, location=search, screen=screen))["drawn.data"]
+    figure = props(call(signed_in(member), DRAW, location=search, screen=screen))["curves-figure.data"]
     raw, main = figure["data"]
     assert unpacked(main["x"])[-1] == pytest.approx(0.4)
     assert unpacked(raw["y"])[0] == pytest.approx(3)
@@ -105,7 +75,7 @@ def test_waiting_runs_without_points_say_so(compared: Make, member: User) -> Non
                        label="sgd", seed=0, spec={}, spec_hash="", version="1", state="queued")
     shown = props(call(signed_in(member), DRAW, location=f"?experiment={experiment.pk}"))
     assert "No points yet" in json.dumps(shown["empty.children"])
-    assert shown["tick.disabled"] is False and shown["chart.style"] == {"display": "none"}
+    assert shown["tick.disabled"] is False and shown["curves-figure.data"] is None
 
 
 @pytest.mark.parametrize(("search", "words"), [("", "Pick an experiment"), ("?experiment=999999", "Nothing here"),
@@ -115,7 +85,7 @@ def test_what_to_do_next_when_there_is_nothing(
 ) -> None:
     shown = props(call(signed_in(member), DRAW, location=search.format(pk=experiment.pk)))
     assert words in json.dumps(shown["empty.children"])
-    assert shown["csv.disabled"] is True
+    assert shown["curves-figure.data"] is None
 
 
 def test_a_newcomer_is_shown_where_to_start(stranger: User) -> None:
@@ -178,9 +148,10 @@ def test_a_search_finds_experiments_beyond_the_newest(compared: Make, member: Us
 
 def test_the_csv_is_what_is_drawn(experiment: Experiment, member: User) -> None:
     search = f"?experiment={experiment.pk}&metric=val%2Faccuracy"
-    sent = props(call(signed_in(member), DOWNLOAD, "csv.n_clicks", csv=1, location=search))["csv-file.data"]
+    told = call(signed_in(member), DOWNLOAD, "curves-csv.n_clicks", **{"curves-csv": 1}, location=search)
+    sent = props(told)["curves-file.data"]
     rows = list(csv.DictReader(io.StringIO(sent["content"])))
-    assert len(rows) == 10 and sent["filename"] == "compare.csv"
+    assert len(rows) == 10 and sent["filename"] == "curves.csv"
     first = next(row for row in rows if row["label"] == "sgd")
     assert float(first["value"]) == pytest.approx(0.1) and float(first["high"]) == pytest.approx(0.2)
     assert first["n"] == "3"
@@ -190,9 +161,9 @@ def test_every_callback_gives_a_stranger_nothing(experiment: Experiment, member:
     run = Run.objects.filter(experiment=experiment).first()
     search = f"?experiment={experiment.pk}&run={run.pk}&metric=val%2Faccuracy"
     asked = {"location": search, "experiments": [experiment.pk], "runs": [run.pk], "metrics": ["val/accuracy"],
-             "experiments.search_value": "Digits", "csv": 1, **DISPLAY}
+             "experiments.search_value": "Digits", "curves-csv": 1, **DISPLAY}
     secrets = ("Digits", "sgd", "adamw", "bdata", f"#{experiment.pk}", "0.1")
-    outputs = list(server_callbacks(signed_in(stranger)))
+    outputs = list(asking.server_callbacks(signed_in(stranger), "compare"))
     assert sorted(outputs) == sorted([FOLLOW, DRAW, DOWNLOAD])  # a new callback must be asked here too
     for output in outputs:
         for changed in ("", "x.value"):
@@ -203,7 +174,7 @@ def test_every_callback_gives_a_stranger_nothing(experiment: Experiment, member:
 
 
 def test_every_callback_turns_away_who_is_not_signed_in(experiment: Experiment, member: User) -> None:
-    for output in server_callbacks(signed_in(member)):
+    for output in asking.server_callbacks(signed_in(member), "compare"):
         body = json.dumps({"output": output, "inputs": [], "changedPropIds": []})
         response = Client().post(ADDRESS, body, content_type="application/json")
         assert response.status_code == 401 and response.json()["error"]["code"] == "unauthorized"

@@ -8,10 +8,11 @@ from assay.accounts.models import User
 from django.test import Client
 
 from dashboards import access
-from dashboards.app import app, make
+from dashboards.app import ShellDash, apps
 from dashboards.pages import compare
 
 PAGE = "/dashboards/compare"
+app = apps["compare"]
 
 
 @pytest.fixture
@@ -31,8 +32,8 @@ def test_the_page_asks_for_a_login_and_comes_back() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ["_dash-layout", "_dash-dependencies", "_dash-update-component"])
 def test_scripts_are_told_401(name: str) -> None:
-    assert Client().get("/dashboards/" + name).status_code == 401
-    assert Client().post("/dashboards/" + name, "{}", content_type="application/json").status_code == 401
+    assert Client().get(f"{PAGE}/{name}").status_code == 401
+    assert Client().post(f"{PAGE}/{name}", "{}", content_type="application/json").status_code == 401
 
 
 def test_the_page_is_dash_within_the_shell(signed_in: Client) -> None:
@@ -68,11 +69,11 @@ def test_callbacks_ask_for_the_csrf_token(member: User) -> None:
     client.get(PAGE)
     token = client.cookies["csrftoken"].value
     body = json.dumps({
-        "output": "csv-file.data", "outputs": {"id": "csv-file", "property": "data"},
-        "inputs": [{"id": "csv", "property": "n_clicks", "value": 1}],
-        "state": [{"id": "location", "property": "search", "value": ""}], "changedPropIds": ["csv.n_clicks"],
+        "output": "curves-file.data", "outputs": {"id": "curves-file", "property": "data"},
+        "inputs": [{"id": "curves-csv", "property": "n_clicks", "value": 1}],
+        "state": [{"id": "location", "property": "search", "value": ""}], "changedPropIds": ["curves-csv.n_clicks"],
     })
-    address = "/dashboards/_dash-update-component"
+    address = f"{PAGE}/_dash-update-component"
     assert client.post(address, body, content_type="application/json").status_code == 403
     sent = client.post(address, body, content_type="application/json", headers={"X-CSRFToken": token})
     assert sent.status_code == 200
@@ -111,7 +112,7 @@ def test_nothing_else_is_served(signed_in: Client, path: str) -> None:
 
 def test_only_reading_is_allowed_where_only_reading_makes_sense(signed_in: Client) -> None:
     assert signed_in.post(PAGE).status_code == 405
-    assert signed_in.delete("/dashboards/_dash-update-component").status_code == 405
+    assert signed_in.delete(f"{PAGE}/_dash-update-component").status_code == 405
 
 
 def test_the_root_leads_to_compare(signed_in: Client) -> None:
@@ -125,10 +126,10 @@ def test_errors_reach_django(signed_in: Client, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(app, "_layout", broken)
     with pytest.raises(RuntimeError, match="broken layout"):
-        signed_in.get("/dashboards/_dash-layout")
+        signed_in.get(f"{PAGE}/_dash-layout")
 
 
 def test_a_layout_and_an_app_are_made_outside_a_request() -> None:
     assert compare.layout().to_plotly_json()["type"] == "Div"
-    assert make().layout is compare.layout
+    assert ShellDash(compare).layout is compare.layout
     assert access.django_request() is None and not access.user().is_authenticated and access.project() is None

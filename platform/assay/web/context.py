@@ -16,6 +16,7 @@ NAVIGATION = (
     ("catalogue", "Catalogue", "journal-code", ("catalogue",)),
     ("fleet", "Fleet", "hdd-rack", ("fleet",)),
 )
+DASHBOARDS: list[tuple[str, str, str]] = []  # (url name, title, icon): filled in by `dashboards.urls`
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def _shell(request: HttpRequest) -> dict[str, Any]:
             Link(title, reverse(view), icon, any(name.startswith(part) for part in parts))
             for view, title, icon, parts in NAVIGATION
         ],
-        "dashboards": [Link("Compare", compare, "bar-chart-line", request.path.startswith(compare))] if compare else [],
+        "dashboards": [Link(title, reverse(view), icon, name == view) for view, title, icon in DASHBOARDS],
         "compare": compare,
         "projects": list(visible_projects(user)),
         "project": current_project(request),

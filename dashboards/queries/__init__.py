@@ -13,7 +13,7 @@ from assay.metrics import reader
 from assay.metrics.store import store
 from django.db.models import Q, QuerySet
 
-from .figures.curves import Curve, Floats
+from ..figures.curves import Curve, Floats
 
 MOST_EXPERIMENTS = 200  # offered at once; a search finds the others
 MOST_RUNS = 300  # drawn at once

@@ -1,0 +1,153 @@
+"""What pages are made of: heads, controls, charts with their downloads, empty states.
+
+A chart called `curves` is a store `curves-figure`, into which a page's callback puts the figure (None hides the chart),
+the graph `curves` itself, and its downloads. `connect` ties them together.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
+from django.core.exceptions import BadRequest
+
+REFRESH_SECONDS = 3
+Rows = Iterable[Sequence[Any]]
+
+
+def page(title: str, *children: Any, do: Sequence[Any] = ()) -> html.Div:
+    """A page's frame: address, screen (theme and width), clock (`tick`, off at first), head with a note, `children`."""
+    return html.Div(className="board", children=[
+        dcc.Location(id="location", refresh=False),
+        dcc.Store(id="screen"),
+        dcc.Interval(id="tick", interval=REFRESH_SECONDS * 1000, disabled=True),
+        html.Div(className="page-head", children=[
+            html.Div(className="what", children=[html.H1(title), html.Div(id="note", className="line")]),
+            html.Div(className="do", children=list(do)),
+        ]),
+        *children,
+    ])
+
+
+def frame(app: Dash) -> None:
+    """Add the callbacks of `page`: the screen follows the browser."""
+    app.clientside_callback(ClientsideFunction("board", "screen"), Output("screen", "data"),
+                            Input("location", "pathname"))
+
+
+def theme(screen: Any) -> str:
+    """"light" or "dark", of the store `screen`. Raises `BadRequest` for what no browser sends."""
+    return "dark" if _screen(screen).get("theme") == "dark" else "light"
+
+
+def narrow(screen: Any) -> bool:
+    return bool(_screen(screen).get("narrow"))
+
+
+def _screen(screen: Any) -> Mapping[str, Any]:
+    if not isinstance(screen, dict | None):
+        raise BadRequest("screen: an object")
+    return screen or {}
+
+
+def texts_or_none(*values: Any) -> None:
+    """Raises `BadRequest` for what no browser sends as an address or a search."""
+    if not all(value is None or isinstance(value, str) for value in values):
+        raise BadRequest("not a text")
+
+
+# -- controls ------------------------------------------------------------------------------------------
+
+
+def field(title: str, control: Any, name: str = "") -> html.Div:
+    """A control with its label."""
+    label = f"{control.id}-label"
+    return html.Div(className=f"field {name}".strip(), role="group", **marks("aria", labelledby=label),
+                    children=[html.Label(title, id=label, htmlFor=control.id), control])
+
+
+def many(name: str, placeholder: str, *, debounce: bool = False) -> dcc.Dropdown:
+    """Choose any number; callbacks give the options."""
+    return dcc.Dropdown(id=name, options=[], value=[], multi=True, placeholder=placeholder, maxHeight=360,
+                        closeOnSelect=False, debounce=debounce)
+
+
+def one(name: str, placeholder: str = "", *, clearable: bool = False) -> dcc.Dropdown:
+    """Choose one; callbacks give the options."""
+    return dcc.Dropdown(id=name, options=[], value=None, placeholder=placeholder, maxHeight=360, clearable=clearable)
+
+
+def radio(name: str, title: str, options: Mapping[str, str]) -> html.Fieldset:
+    return html.Fieldset(className="field", children=[
+        html.Legend(title), dcc.RadioItems(id=name, options=dict(options), value=next(iter(options)), inline=True)])
+
+
+def ticks(name: str, title: str, options: Mapping[str, str]) -> html.Fieldset:
+    return html.Fieldset(className="field", children=[
+        html.Legend(title), dcc.Checklist(id=name, options=dict(options), value=[], inline=True)])
+
+
+def choice(*fields: Any) -> html.Div:
+    """The row of controls that says what is shown."""
+    return html.Div(className="board-choice", children=list(fields))
+
+
+def display(*fields: Any) -> html.Details:
+    """The row of controls that says how: folded away on a phone."""
+    return html.Details(className="display", open=True, children=[
+        html.Summary("Display"), html.Div(className="board-display", children=list(fields))])
+
+
+def marks(kind: str, **values: str) -> dict[str, Any]:
+    """Attributes like aria-label or data-at."""
+    return {f"{kind}-{name}": value for name, value in values.items()}
+
+
+# -- charts --------------------------------------------------------------------------------------------
+
+
+def chart(name: str, title: str = "", **config: Any) -> html.Section:
+    """A graph with its downloads; `config` is added to Plotly's."""
+    buttons = [html.Button(kind.upper(), className="", **marks("data", save=kind)) for kind in ("png", "svg", "html")]
+    menu = html.Details(className="menu", children=[
+        html.Summary("Download", className="button-quiet", title="Save this chart or its data"),
+        html.Div(className="menu-body", children=[*buttons, html.Button("CSV", id=f"{name}-csv")])])
+    return html.Section(
+        id=f"{name}-chart", className="part chart", style={"display": "none"}, **marks("data", name=name),
+        children=[
+            html.Div(className="part-head", children=[html.H2(title), html.Div(menu, className="end")]),
+            dcc.Store(id=f"{name}-figure"), dcc.Download(id=f"{name}-file"),
+            dcc.Graph(id=name, figure={"data": [], "layout": {}}, responsive=True, config={
+                "displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "toImage"], **config}),
+        ])
+
+
+def connect(app: Dash, name: str, rows: Callable[[str | None], Rows]) -> None:
+    """Add the callbacks of `chart(name)`. `rows(search)`: the drawn data as rows, a head first, for the CSV."""
+    app.clientside_callback(
+        ClientsideFunction("board", "show"), Output(name, "figure"), Output(name, "style"),
+        Output(f"{name}-chart", "style"), Input(f"{name}-figure", "data"), State(name, "figure"),
+        prevent_initial_call=True)
+
+    def download(_clicks: int | None, search: str | None) -> dict[str, str]:
+        texts_or_none(search)
+        return csv_file(name, rows(search))
+
+    app.callback(Output(f"{name}-file", "data"), Input(f"{name}-csv", "n_clicks"), State("location", "search"),
+                 prevent_initial_call=True)(download)
+
+
+def csv_file(name: str, rows: Rows) -> dict[str, str]:
+    """What a `dcc.Download` takes. A text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    for row in rows:
+        writer.writerow([f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and cell else cell
+                         for cell in row])
+    return {"content": text.getvalue(), "filename": f"{name}.csv", "type": "text/csv"}
+
+
+def teach(title: str, text: str, *do: Any) -> html.Div:
+    """An empty state: what to do next."""
+    return html.Div(className="empty", children=[html.H2(title), html.P(text), *do])
