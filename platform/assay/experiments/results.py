@@ -128,7 +128,7 @@ def _finite(value: Any) -> bool:
 
 def _columns(experiment: Experiment, present: set[str]) -> list[Column]:
     """The problem's metrics first, then other numbers the runs summed up, then costs; only what has a value."""
-    problem = Problem.objects.filter(engine=experiment.engine, name=experiment.problem["id"]).first()
+    problem = Problem.objects.filter(engine=experiment.engine, name=experiment.problem.get("id")).first()
     declared = [
         Column(one["name"], one.get("title") or one["name"], one.get("unit", ""), one.get("direction", ""), "metric")
         for one in (problem.metrics if problem else [])

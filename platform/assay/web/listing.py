@@ -91,7 +91,7 @@ def rows(experiments: Sequence[Experiment]) -> list[Row]:
     headlines = _headlines(experiments)
     measured: dict[str, dict[int, dict[str, Any]]] = {}
     for experiment in experiments:
-        if metric := headlines.get((experiment.engine, experiment.problem["id"])):
+        if metric := headlines.get((experiment.engine, experiment.problem.get("id", ""))):
             measured.setdefault(metric["name"], {})[experiment.pk] = metric
     for name, metrics in measured.items():
         for pk, by_label in _values(metrics, name).items():
@@ -119,7 +119,7 @@ def _values(experiments: Iterable[int], metric: str) -> dict[int, dict[str, list
 
 
 def _headlines(experiments: Sequence[Experiment]) -> dict[tuple[str, str], dict[str, Any]]:
-    names = {experiment.problem["id"] for experiment in experiments}
+    names = {experiment.problem["id"] for experiment in experiments if experiment.problem}
     problems = Problem.objects.filter(name__in=names).values_list("engine_id", "name", "metrics")
     return {(engine, name): metrics[0] for engine, name, metrics in problems if metrics}
 

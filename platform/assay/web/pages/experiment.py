@@ -4,8 +4,6 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
-from django.db.models import QuerySet, Sum
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST
@@ -14,69 +12,41 @@ from assay.accounts.models import Role
 from assay.accounts.permissions import may
 from assay.catalogue.models import Problem
 from assay.experiments import actions, results, submission
-from assay.experiments.listing import sort_runs
-from assay.experiments.models import Experiment, Run, State
+from assay.experiments.models import Experiment, Kind, State
 from assay.metrics.store import store
 
-from .. import access, figures, listing, styles
-from ..context import compare_url
+from .. import access, figures, listing, runs, styles
 from ..request import Request
 
-RUNS_PER_PAGE = 50
-RUN_FIELDS = (  # of a row: not its spec, not its provenance
-    "experiment", "index", "method", "label", "seed", "state", "node__name", "device", "started_at", "progress",
-    "progress_note", "failure_kind", "summary", "cost",
-)
 MOST_CURVES = 200  # runs whose curves are drawn
 FOLDED = {"cpu_seconds", "wall_seconds", "state_bytes", "steps", "samples", "grad_evals", "evaluations"}
 
 
 @login_required
 def experiment(request: Request, pk: int) -> HttpResponse:
+    """Each kind of experiment has a page of its own."""
     found = get_object_or_404(access.experiments(request), pk=pk)
+    return PAGES[Kind(found.kind)](request, found)
+
+
+def comparison(request: Request, found: Experiment) -> HttpResponse:
     return access.answer(request, "web/experiment.html", "web/parts/experiment_live.html", _context(request, found))
 
 
 def _context(request: Request, found: Experiment) -> dict[str, Any]:
     row = listing.counted([found])[0]
-    problem = Problem.objects.filter(engine=found.engine, name=found.problem["id"]).first()
-    state = request.GET.get("state", "")
-    headline = problem.metrics[0] if problem and problem.metrics else None
-    runs = found.runs.select_related("node").only(*RUN_FIELDS)
-    shown = _sorted(runs.filter(state=state) if state in State.values else runs, request.GET.get("sort", ""), headline)
-    page = Paginator(shown, RUNS_PER_PAGE).get_page(request.GET.get("runs"))
     labels = list(found.runs.order_by().values_list("method", "label").distinct())
-    return {
-        "experiment": found, "row": row, "live": row.ended < row.total,
-        "share": _share(found, row),
+    return runs.table(request, found, row) | {
+        "experiment": found, "row": row, "live": row.ended < row.total, "share": runs.share(found, row),
         "results": _results(found, request.GET.get("reference", ""), {label for _, label in labels}),
         "styles": styles.of_engine(found.engine, labels), "folded": FOLDED,
-        "page": page, "state_filter": state,
-        "states": [(value, row.states[value]) for value in State if value in row.states],
-        "headline": headline,
-        "editor": may(request.user, Role.EDITOR, found.project), "compare": compare_url(),
+        "editor": may(request.user, Role.EDITOR, found.project),
         "budget": [(name.replace("_", " "), value) for name, value in found.budget.items()],
         "has_curves": any(state != State.QUEUED for state in row.states),
     }
 
 
-def _sorted(runs: QuerySet[Run], sort: str, headline: dict[str, Any] | None) -> QuerySet[Run]:
-    """By a column's word, with "-" before it for descending; as they were asked for where it names no column."""
-    columns = {"method": "label", "state": "state", "seed": "seed", "seconds": "cost.seconds", "started": "started_at"}
-    if headline:
-        columns["result"] = f"summary.{headline['name']}"
-    word = sort.removeprefix("-")
-    if word not in columns:
-        return runs.order_by("-index" if sort == "-run" else "index")
-    return sort_runs(runs, ("-" if sort.startswith("-") else "") + columns[word])
-
-
-def _share(found: Experiment, row: listing.Row) -> float:
-    """How much is done, 0 to 1: whole runs and the parts of those that run."""
-    under_way = 0.0
-    if row.states.get(State.RUNNING):
-        under_way = found.runs.filter(state=State.RUNNING).aggregate(done=Sum("progress"))["done"] or 0.0
-    return (row.ended + under_way) / row.total if row.total else 0.0
+PAGES = {Kind.COMPARISON: comparison}
 
 
 def _results(found: Experiment, reference: str, labels: set[str]) -> dict[str, Any]:
@@ -111,13 +81,13 @@ def _verdict(cell: results.Cell | None, headline: results.Column | None) -> dict
 def curves(request: Request, pk: int) -> JsonResponse:
     """The panels of the experiment's curves; `?x=seconds` for the methods' own seconds."""
     found = get_object_or_404(access.experiments(request), pk=pk)
-    runs = list(found.runs.exclude(state=State.QUEUED).order_by("index").only("experiment", "label")[:MOST_CURVES])
+    drawn = list(found.runs.exclude(state=State.QUEUED).order_by("index").only("experiment", "label")[:MOST_CURVES])
     x = "seconds" if request.GET.get("x") == "seconds" else "step"
     chosen = styles.of_engine(found.engine, found.runs.order_by().values_list("method", "label").distinct())
-    problem = Problem.objects.filter(engine=found.engine, name=found.problem["id"]).first()
+    problem = Problem.objects.filter(engine=found.engine, name=found.problem.get("id")).first()
     facts = {metric["name"]: metric for metric in problem.metrics} if problem else {}
     ended = not found.runs.filter(state__in=(State.QUEUED, State.RUNNING)).exists()
-    return JsonResponse({"ended": ended, "panels": figures.panels(store(), runs, chosen, facts, x=x)})
+    return JsonResponse({"ended": ended, "panels": figures.panels(store(), drawn, chosen, facts, x=x)})
 
 
 @login_required
