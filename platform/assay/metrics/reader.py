@@ -8,6 +8,7 @@ earlier attempt count only below the first step of the next attempt's series of 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from .store import Kind, Store
 if TYPE_CHECKING:  # 60 MB, which a web process that draws nothing does without
     import pyarrow
 
-__all__ = ["Series", "delete", "keys", "last_values", "many", "series"]
+__all__ = ["Series", "by_key", "delete", "keys", "last_values", "many", "series"]
 
 AT_ONCE = 500  # values in one `IN`
 WHOLE = 2**20  # points (16 MB) that may be in memory before they are thinned, unless one series has more
@@ -97,6 +98,26 @@ def many(
         return thinned
 
 
+def by_key(
+    store: Store, owners: Sequence[int], keys: Sequence[str], kind: Kind = "run"
+) -> Iterator[tuple[str, dict[int, Series]]]:
+    """Each key with the whole series of every owner that has it, in the order of the keys.
+
+    About `WHOLE` points are in memory at once, unless one key has more. A key without points is absent.
+    """
+    with store.reading() as connection:
+        parts = _parts(connection, owners, keys, kind, LOWEST, HIGHEST)
+        parts.sort(key=lambda part: part.key)
+        groups = [list(group) for _key, group in groupby(parts, key=lambda part: part.key)]
+        for some in _bounded(groups):
+            whole = _read(connection, [part for group in some for part in group])
+            for group in some:
+                key = group[0].key
+                found = {owner: whole[owner, key] for owner in owners if (owner, key) in whole}
+                if found:
+                    yield key, found
+
+
 def last_values(store: Store, owners: Sequence[int], kind: Kind = "run") -> "pyarrow.Table":
     """One row for each owner and key, sorted: owner, key, n, last_step, last, min, max.
 
@@ -107,11 +128,11 @@ def last_values(store: Store, owners: Sequence[int], kind: Kind = "run") -> "pya
 
     with store.reading() as connection:
         rows = [row for some in _slices(owners) for row in _last_rows(connection, some, kind)]
-    rows.sort(key=lambda row: row[:2])
-    columns = list(zip(*rows, strict=True)) or [()] * len(_LAST)
-    types = [pyarrow.type_for_alias(name) for name in _LAST.values()]
-    arrays = [pyarrow.array(column, kind) for column, kind in zip(columns, types, strict=True)]
-    return pyarrow.table(dict(zip(_LAST, arrays, strict=True)))
+    rows.sort(key=itemgetter(0, 1))
+    columns: dict[str, Any] = dict(zip(_LAST, list(zip(*rows, strict=True)) or [()] * len(_LAST), strict=True))
+    columns["last"] = np.array(columns["last"], np.int64).view(np.float64)
+    types = {name: pyarrow.type_for_alias(alias) for name, alias in _LAST.items()}
+    return pyarrow.table({name: pyarrow.array(column, types[name]) for name, column in columns.items()})
 
 
 _LAST = {
@@ -234,17 +255,26 @@ def _points(part: Part, payloads: list[bytes]) -> Series:
 
 
 def _last_rows(connection: Connection, owners: Sequence[int], kind: Kind) -> Iterator[tuple[Any, ...]]:
+    """Each pair's owner, key, n, last step, last value (its bits), min and max. A run may have 12,000 keys."""
     table = schema.series
-    query = select(table).where(table.c.kind == kind, table.c.owner.in_(owners), table.c.n > 0)
-    rows = sorted(connection.execute(query), key=lambda row: (row.owner, row.key, row.attempt))
-    for (owner, key), group in groupby(rows, key=lambda row: (row.owner, row.key)):
-        attempts = list(group)
-        newest = attempts[-1]
-        last = float(np.int64(newest.last_bits).view(np.float64))
-        n, low, high = newest.n, newest.min, newest.max
-        if len(attempts) > 1:  # seldom: only points that count may be counted
-            merged = _read(connection, _merged(attempts, LOWEST, HIGHEST)).get((owner, key), _EMPTY)
-            finite = merged.values[np.isfinite(merged.values)]
-            n = len(merged)
-            low, high = (float(finite.min()), float(finite.max())) if len(finite) else (None, None)
-        yield owner, key, n, newest.last_step, last, low, high
+    names = ("owner", "key", "attempt", "n", "last_step", "last_bits", "min", "max", "id", "first_step")
+    query = select(*(table.c[name] for name in names)).where(
+        table.c.kind == kind, table.c.owner.in_(owners), table.c.n > 0)
+    rows = sorted(connection.execute(query).all(), key=itemgetter(0, 1, 2))
+    newest = {row[:2]: row for row in rows}
+    counted: dict[tuple[int, str], tuple[int, float | None, float | None]] = {}
+    if len(newest) < len(rows):  # seldom: of several attempts only points that count may be counted
+        attempts = (list(group) for _, group in groupby(rows, key=itemgetter(0, 1)))
+        again = [_merged(several, LOWEST, HIGHEST) for several in attempts if len(several) > 1]
+        for some in _bounded(again):
+            for pair, merged in _read(connection, [part for parts in some for part in parts]).items():
+                counted[pair] = (len(merged), *_range(merged.values))
+    for pair, row in newest.items():
+        n, low, high = counted.get(pair, (row.n, row.min, row.max))
+        yield *pair, n, row.last_step, row.last_bits, low, high
+
+
+def _range(values: NDArray[np.float64]) -> tuple[float | None, float | None]:
+    """The lowest and the highest finite value."""
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if len(finite) else (None, None)
