@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from assay.web.pages.bookmarks import saved_views
 from dash import Dash
 from dash.development.base_component import Component
 from django.conf import settings
@@ -51,7 +52,9 @@ class ShellDash(Dash):
             "dash_title": parts["title"], "dash_head": mark_safe(parts["css"]), "dash_body": mark_safe(body),  # noqa: S308
             "board": self.page.NAME,
         }
-        return render_to_string("web/shell_dash.html", context, request=django_request())
+        request = django_request()
+        views = saved_views(request, self.page.NAME) if request is not None else {}
+        return render_to_string("web/shell_dash.html", context | views, request=request)
 
 
 def libraries(layout: Component) -> set[str]:

@@ -35,6 +35,7 @@ INSTALLED_APPS = [
     "assay.catalogue",
     "assay.fleet",
     "assay.experiments",
+    "assay.bookmarks",
     "assay.metrics",
     "assay.web",
     "tasks",

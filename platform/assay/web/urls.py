@@ -2,7 +2,21 @@
 
 from django.urls import path
 
-from .pages import catalogue, experiment, experiment_new, experiments, fleet, home, login, run, search, settings, switch
+from .pages import (
+    bookmarks,
+    catalogue,
+    experiment,
+    experiment_new,
+    experiments,
+    fleet,
+    home,
+    login,
+    reproduce,
+    run,
+    search,
+    settings,
+    switch,
+)
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -22,11 +36,15 @@ urlpatterns = [
     path("runs/<int:pk>/log", run.log, name="run-log"),
     path("runs/<int:pk>/cancel", run.cancel, name="run-cancel"),
     path("runs/<int:pk>/rerun", run.rerun, name="run-rerun"),
+    path("runs/<int:pk>/reproduce", reproduce.reproduce, name="run-reproduce"),
+    path("runs/<int:pk>/reproduce/curves", reproduce.curves, name="run-reproduce-curves"),
     path("catalogue", catalogue.catalogue, name="catalogue"),
     path("catalogue/<slug:engine>", catalogue.engine, name="catalogue-engine"),
     path("catalogue/<slug:engine>/problems/<slug:name>", catalogue.problem, name="catalogue-problem"),
     path("catalogue/<slug:engine>/methods/<slug:name>", catalogue.method, name="catalogue-method"),
     path("fleet", fleet.fleet, name="fleet"),
+    path("views/save", bookmarks.save, name="bookmark-save"),
+    path("views/<int:pk>/delete", bookmarks.delete, name="bookmark-delete"),
     path("settings", settings.settings, name="settings"),
     path("settings/tokens/<int:pk>/revoke", settings.revoke_token, name="token-revoke"),
     path("projects/<slug:slug>/members", settings.members, name="project-members"),

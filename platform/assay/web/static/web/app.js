@@ -65,6 +65,11 @@
     if (form) $("button[data-deed]", form).disabled = $("input[name=confirm]", form).value.trim() !== form.dataset.confirm;
   });
 
+  // A form that is about what the address shows: a dashboard changes it without loading a page.
+  document.addEventListener("submit", (event) => {
+    $$("[data-fill-query]", event.target).forEach((input) => { input.value = location.search.slice(1); });
+  });
+
   // -- tables: select, open a row on a phone, choose columns ----------------------------------------
   const countSelected = () => $$("form[data-compare]").forEach((form) => {
     const chosen = $$("input[data-select]:checked", form).length;
