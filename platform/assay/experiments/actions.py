@@ -10,9 +10,9 @@ from assay.accounts.permissions import require
 from assay.metrics import reader
 from assay.metrics.store import store
 
-from .models import Artifact, Experiment, Run, State
+from .models import Artifact, Experiment, Kind, Run, State
 from .state import ENDED, cancel_queued, move
-from .submission import Conflict, Submission, as_request, submit
+from .submission import Conflict, Invalid, Submission, as_request, submit
 
 TRIES = 5  # a run that is acquired and taken back between our reads is met again as queued
 
@@ -60,6 +60,8 @@ def cancel_experiment(experiment: Experiment, user: User, token: Token | None = 
 def rerun(experiment: Experiment, user: User, token: Token | None = None, *,
           idempotency_key: str | None = None) -> Experiment:
     """The same comparison again, as a new experiment that names the old one. Raises what `submit` raises."""
+    if experiment.kind != Kind.COMPARISON:
+        raise Invalid({"kind": f"a {experiment.kind} is no comparison: start it again from its own page"})
     request = as_request(experiment) | {"notes": _linked(experiment.notes, f"experiment #{experiment.pk}")}
     return submit(user, Submission.model_validate(request), token=token, idempotency_key=idempotency_key)
 
@@ -67,10 +69,11 @@ def rerun(experiment: Experiment, user: User, token: Token | None = None, *,
 def rerun_run(run: Run, user: User, token: Token | None = None, *, idempotency_key: str | None = None) -> Experiment:
     """The same spec again, as a new experiment of one run. Raises what `submit` raises."""
     experiment = run.experiment
-    request = as_request(experiment) | {
-        "name": f"{experiment.name[:150]}: {run.label[:30]}, seed {run.seed}",
-        "problem": run.spec["problem"], "methods": [run.spec["method"]], "seeds": [run.seed],
-        "notes": _linked("", f"run {run.pk} of experiment #{experiment.pk}"),
+    request = {
+        "project": experiment.project.slug, "name": f"{experiment.name[:150]}: {run.label[:30]}, seed {run.seed}",
+        "engine": run.engine, "problem": run.spec["problem"], "methods": [run.spec["method"]], "seeds": [run.seed],
+        "budget": run.spec["budget"], "resources": run.spec["resources"], "priority": run.priority,
+        "tags": experiment.tags, "notes": _linked("", f"run {run.pk} of experiment #{experiment.pk}"),
     }
     return submit(user, Submission.model_validate(request), token=token, idempotency_key=idempotency_key)
 

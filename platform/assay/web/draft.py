@@ -17,6 +17,7 @@ from . import fields
 Typed = dict[str, str]
 LIMITS = {
     "steps": ("steps", "steps of the method"),
+    "samples": ("", "training examples, those seen again counted again"),
     "seconds": ("s", "the method's own seconds, evaluation not counted"),
     "evaluations": ("", "evaluations of the problem"),
     "grad_evals": ("", "evaluations of the gradient"),
@@ -31,7 +32,7 @@ MACHINE = {
     "wall_seconds": ("s", "a run over it is stopped; empty: the node's own limit"),
     "labels": ("", "only on nodes with all of these, separated by commas"),
 }
-WHOLE = {"steps", "evaluations", "grad_evals", "bytes", "flops", "cores", "gpus", "memory_mb"}
+WHOLE = {"steps", "samples", "evaluations", "grad_evals", "bytes", "flops", "cores", "gpus", "memory_mb"}
 DEFAULT_STEPS = "400"
 
 
@@ -94,20 +95,22 @@ class Draft:
 
     @classmethod
     def of_experiment(cls, experiment: Experiment) -> "Draft":
-        return cls._of(experiment, experiment.problem, experiment.methods, experiment.seeds)
+        return cls._of(experiment, {name: getattr(experiment, name) for name in ("problem", "budget", "resources")},
+                       experiment.methods, experiment.seeds)
 
     @classmethod
     def of_run(cls, run: Run) -> "Draft":
-        return cls._of(run.experiment, run.spec["problem"], [run.spec["method"]], [run.seed])
+        return cls._of(run.experiment, run.spec, [run.spec["method"]], [run.seed])
 
     @classmethod
-    def _of(cls, experiment: Experiment, problem: Mapping[str, Any], methods: list[Any], seeds: list[int]) -> "Draft":
-        resources = experiment.resources
+    def _of(cls, experiment: Experiment, spec: Mapping[str, Any], methods: list[Any], seeds: list[int]) -> "Draft":
+        """`spec` gives problem, budget and resources: the runs of one claim differ in them."""
+        problem, resources = spec["problem"], spec["resources"]
         return cls(
             project=experiment.project.slug, name=_next_name(experiment.name), engine=experiment.engine,
-            problem=str(problem["id"]), problem_typed=_texts(problem),
+            problem=str(problem.get("id", "")), problem_typed=_texts(problem),
             methods=[MethodDraft(str(method["id"]), _texts(method)) for method in methods],
-            seeds=seeds_text(seeds), budget=_texts(experiment.budget), resources=_texts(resources),
+            seeds=seeds_text(seeds), budget=_texts(spec["budget"]), resources=_texts(resources),
             exclusive=bool(resources.get("exclusive")), priority=str(experiment.priority),
             tags=", ".join(experiment.tags), notes=experiment.notes,
         )
