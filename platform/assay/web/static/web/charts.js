@@ -71,7 +71,7 @@
       clearTimeout(timer);
       let again = 3000;
       try {
-        const reply = await fetch(`${box.dataset.curves}?x=${x}`, { headers: { Accept: "application/json" } });
+        const reply = await fetch(`${box.dataset.curves}${box.dataset.curves.includes("?") ? "&" : "?"}x=${x}`, { headers: { Accept: "application/json" } });
         if (!reply.ok) throw new Error(String(reply.status));
         const answer = await reply.json();
         panels = answer.panels;
