@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from assay.fleet.telemetry import MINUTE
 from assay.metrics.store import Batch
 
 EVERY = 1.0  # seconds
@@ -79,3 +80,23 @@ def batches(node: int, at: int, values: dict[str, float]) -> list[Batch]:
         Batch(node, 0, key, np.array([at], np.int64), np.array([value], np.float64), "node")
         for key, value in values.items()
     ]
+
+
+class Minutes:
+    """The means over whole minutes of what was sampled, which looks at long ranges read."""
+
+    def __init__(self) -> None:
+        self._begin = 0
+        self._seen: dict[str, list[float]] = {}
+
+    def batches(self, node: int, at: int, values: dict[str, float]) -> list[Batch]:
+        """Take in one sample; the means of the minute before, when this sample begins a new one."""
+        done: list[Batch] = []
+        begin = at - at % 60
+        if begin != self._begin:
+            means = {MINUTE + key: float(np.mean(seen)) for key, seen in self._seen.items()}
+            done = batches(node, self._begin, means)
+            self._begin, self._seen = begin, {}
+        for key, value in values.items():
+            self._seen.setdefault(key, []).append(value)
+        return done

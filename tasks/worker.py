@@ -232,10 +232,12 @@ class Worker:
             attempt.stop(Stop.LOST)
 
     def _measure(self) -> None:
-        machine = telemetry.Telemetry(self.gpus)
+        machine, minutes = telemetry.Telemetry(self.gpus), telemetry.Minutes()
         while not self.stopping.wait(telemetry.EVERY):
             try:
-                self.writer.points(None, telemetry.batches(self.node.pk, int(time.time()), machine.sample()))
+                at, values = int(time.time()), machine.sample()
+                points = telemetry.batches(self.node.pk, at, values) + minutes.batches(self.node.pk, at, values)
+                self.writer.points(None, points)
             except Exception:
                 logger.exception("telemetry")
 

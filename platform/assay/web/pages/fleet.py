@@ -10,6 +10,7 @@ from django.http import HttpResponse
 from sqlalchemy.exc import SQLAlchemyError
 
 from assay.experiments.models import Run, State
+from assay.fleet import telemetry
 from assay.fleet.models import Node
 from assay.metrics import reader
 from assay.metrics.store import store
@@ -43,8 +44,8 @@ def _usage(nodes: list[Node]) -> dict[int, list[dict[str, Any]]]:
     last = int(time.time())
     try:
         owners = [node.pk for node in nodes]
-        names = sorted({key for keys in reader.keys(store(), owners, "node").values() for key in keys})
-        found = reader.many(store(), owners, names, points=120, first=last - WINDOW, last=last, kind="node")
+        names = sorted({key for keys in telemetry.keys(store(), owners).values() for key in keys})
+        found = telemetry.read(store(), owners, names, first=last - WINDOW, last=last, points=120)
     except SQLAlchemyError:
         return {}
     return {node.pk: [_graph(node, key, found[node.pk, key], last) for key in names if (node.pk, key) in found]
