@@ -1,0 +1,1 @@
+"""What each system is said to do, one file each."""

@@ -1,0 +1,1 @@
+"""Samplers and searches, one file each."""

@@ -1,0 +1,1 @@
+"""Search problems, one file each."""
