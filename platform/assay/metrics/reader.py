@@ -24,7 +24,7 @@ from .store import Kind, Store
 if TYPE_CHECKING:  # 60 MB, which a web process that draws nothing does without
     import pyarrow
 
-__all__ = ["Series", "by_key", "delete", "keys", "last_values", "many", "series"]
+__all__ = ["Series", "by_key", "delete", "keys", "last_values", "latest", "many", "series"]
 
 AT_ONCE = 500  # values in one `IN`
 WHOLE = 2**20  # points (16 MB) that may be in memory before they are thinned, unless one series has more
@@ -116,6 +116,25 @@ def by_key(
                 found = {owner: whole[owner, key] for owner in owners if (owner, key) in whole}
                 if found:
                     yield key, found
+
+
+def latest(
+    store: Store, owners: Sequence[int], keys: Sequence[str], kind: Kind = "run"
+) -> dict[tuple[int, str], float]:
+    """The value that each owner reported last under each of `keys`; a pair without points is absent."""
+    table = schema.series
+    query = select(table.c.owner, table.c.key, table.c.last_bits).where(table.c.kind == kind, table.c.n > 0)
+    pairs: list[tuple[int, str]] = []
+    bits: list[int] = []
+    with store.reading() as connection:
+        for some in _slices(owners):
+            for names in _slices(keys):
+                found = query.where(table.c.owner.in_(some), table.c.key.in_(names)).order_by(table.c.attempt)
+                for owner, key, last in connection.execute(found).all():
+                    pairs.append((owner, key))
+                    bits.append(last)
+    values = np.array(bits, np.int64).view(np.float64).tolist()
+    return dict(zip(pairs, values, strict=True))  # of several attempts the newest one's
 
 
 def last_values(store: Store, owners: Sequence[int], kind: Kind = "run") -> "pyarrow.Table":

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from assay.experiments.models import Run
 from assay.metrics import reader
+from assay.metrics.clocks import CLOCKS
 from assay.metrics.store import Store
 
 from .styles import Style
@@ -26,7 +27,7 @@ def panels(store: Store, runs: Sequence[Run], styles: Mapping[str, Style], facts
     metric. `x` is "step" or "seconds".
     """
     owners = [run.pk for run in runs]
-    present = {key for names in reader.keys(store, owners).values() for key in names} - {CLOCK}
+    present = {key for names in reader.keys(store, owners).values() for key in names} - set(CLOCKS)
     chosen = [key for key in facts if key in present] + sorted(present - set(facts))
     chosen = chosen[:MOST_PANELS]
     found = reader.many(store, owners, [*chosen, CLOCK], points=POINTS)
