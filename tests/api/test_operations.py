@@ -9,9 +9,11 @@ import pyarrow as pa
 import pytest
 from assay.accounts.models import Token
 from assay.api.urls import api
-from assay.experiments.models import Artifact, Experiment, LogChunk, Run
+from assay.experiments.models import Artifact, Experiment, LogChunk, Run, State
+from assay.experiments.state import move
 from assay.experiments.submission import parse, submit
 from assay.fleet.models import Node
+from assay.metrics import reader
 from assay.metrics.store import Batch
 from assay.metrics.writer import write
 from django.core.files.base import ContentFile
@@ -100,6 +102,32 @@ def test_cancel_and_rerun_a_run(experiment: Experiment, api_client: Client) -> N
     assert api_client.post(f"{at}/cancel").json() == {"cancelled": False}
     assert api_client.get(at).json()["moves"][0]["new"] == "cancelled"
     assert len(api_client.post(f"{at}/rerun").json()["runs"]) == 1
+
+
+def test_reproduce_a_run(experiment: Experiment, api_client: Client, metric_store: Any) -> None:
+    run = Run.objects.get(index=1)
+    at = f"/api/v1/runs/{run.pk}"
+    assert api_client.post(f"{at}/reproduce").status_code == 409
+    assert move(run, State.RUNNING, attempt=0) and move(run, State.SUCCEEDED, attempt=1, summary={"loss": 0.5})
+    again = api_client.post(f"{at}/reproduce")
+    assert again.status_code == 201
+    assert again.json()["reproduces"] == run.pk and again.json()["spec_hash"] == run.spec_hash
+    waiting = api_client.get(f"{at}/reproductions").json()
+    assert waiting["total"] == 1 and waiting["items"][0]["verdict"] is None
+    other = Run.objects.get(pk=again.json()["id"])
+    move(other, State.RUNNING, attempt=0)
+    move(other, State.SUCCEEDED, attempt=1, summary={"loss": 0.5 + 1e-9})
+    write(metric_store, [Batch(other.pk, 1, "late", np.arange(2), np.array([1.0, np.nan]))])
+    (found,) = api_client.get(f"{at}/reproductions").json()["items"]
+    assert found["verdict"] == "differs" and found["compared"] == 2
+    assert [(one["name"], one["verdict"], one["step"]) for one in found["metrics"]] == [
+        ("late", "differs", 0), ("loss", "within tolerance", None)]
+    reader.delete(metric_store, [other.pk])
+    (found,) = api_client.get(f"{at}/reproductions", {"tolerance": 1e-12}).json()["items"]
+    assert found["verdict"] == "differs" and found["metrics"][0]["gap"] == pytest.approx(2e-9)
+    (found,) = api_client.get(f"{at}/reproductions").json()["items"]
+    assert found["verdict"] == "within tolerance"
+    assert api_client.get(f"{at}/reproductions", {"tolerance": 2}).status_code == 422
 
 
 def test_logs_follow(experiment: Experiment, api_client: Client) -> None:
@@ -217,6 +245,8 @@ OPERATIONS: dict[str, tuple[str, str, Any, str]] = {  # name: method, path, body
     "run": ("get", "/runs/{r}", None, "viewer"),
     "cancel run": ("post", "/runs/{r}/cancel", None, "editor"),
     "rerun run": ("post", "/runs/{r}/rerun", None, "editor"),
+    "reproduce run": ("post", "/runs/{ended}/reproduce", None, "editor"),
+    "reproductions": ("get", "/runs/{r}/reproductions", None, "viewer"),
     "logs": ("get", "/runs/{r}/logs", None, "viewer"),
     "artifacts": ("get", "/runs/{r}/artifacts", None, "viewer"),
     "content": ("get", "/artifacts/{a}/content", None, "viewer"),
@@ -256,6 +286,8 @@ def test_permissions(experiment: Experiment, people: People, name: str) -> None:
     """Roles x scopes for each operation; each try is undone."""
     method, path, body, needed = OPERATIONS[name]
     run = Run.objects.get(index=1)
+    ended = Run.objects.get(index=2)
+    assert move(ended, State.CANCELLED, attempt=0)
     artifact = Artifact.objects.create(run=run, attempt=1, name="a", media_type="text/plain", size=1, sha256="0" * 64)
     default_storage.save(artifact.storage_name, ContentFile(b"a"))
     for role in ("viewer", "editor", "admin", "stranger"):
@@ -269,7 +301,7 @@ def test_permissions(experiment: Experiment, people: People, name: str) -> None:
                 if scope == "session":
                     client = Client(raise_request_exception=False)
                     client.force_login(user)
-                at = path.format(e=experiment.pk, r=run.pk, a=artifact.pk, t=other.pk)
+                at = path.format(e=experiment.pk, r=run.pk, ended=ended.pk, a=artifact.pk, t=other.pk)
                 data = {} if body is None else {"data": body, "content_type": JSON}
                 status = getattr(client, method)(f"/api/v1{at}", **data).status_code
                 wanted = expected(role, scope, needed)
@@ -278,7 +310,7 @@ def test_permissions(experiment: Experiment, people: People, name: str) -> None:
                     default_storage.save(artifact.storage_name, ContentFile(b"a"))
                 transaction.set_rollback(True)
     anonymous = Client(raise_request_exception=False)
-    at = path.format(e=experiment.pk, r=run.pk, a=artifact.pk, t=1)
+    at = path.format(e=experiment.pk, r=run.pk, ended=ended.pk, a=artifact.pk, t=1)
     assert getattr(anonymous, method)(f"/api/v1{at}").status_code == 401
     default_storage.delete(artifact.storage_name)
 

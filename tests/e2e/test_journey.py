@@ -57,7 +57,7 @@ def test_cancel_a_run(page: Page, stack: Stack) -> None:
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#run-head .state")).to_contain_text("cancelled", timeout=WAIT)
     expect(page.get_by_role("button", name="Cancel")).to_have_count(0)  # by polling alone
-    expect(page.get_by_role("button", name="Run again")).to_be_visible()
+    expect(page.get_by_role("button", name="Reproduce")).to_be_visible()
 
 
 def test_a_bad_value_is_said_at_its_field(page: Page) -> None:

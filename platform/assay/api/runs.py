@@ -1,6 +1,7 @@
 """Runs: list, look at, cancel, run again; their logs and artifacts."""
 
 from datetime import datetime
+from math import isfinite
 from typing import Any
 
 from django.http import Http404, HttpRequest
@@ -8,9 +9,11 @@ from ninja import Query, Router, Schema, Status
 from pydantic import ConfigDict, Field
 
 from assay.accounts.models import User
-from assay.experiments import actions, listing
+from assay.experiments import actions, listing, reproduction
 from assay.experiments.models import Artifact, Run, State
 from assay.experiments.runlog import tail
+from assay.experiments.state import ENDED
+from assay.metrics.store import store
 
 from .auth import caller
 from .errors import ERRORS
@@ -18,12 +21,14 @@ from .experiments import ExperimentWithRuns, RunBrief, _with_runs
 from .schemas import LARGEST, Id, Name, Page, PageQuery, page
 
 router = Router(tags=["runs"])
+MOST_COMPARED = 100  # metrics told of each reproduction
 
 
 class RunRow(RunBrief):
     experiment: int
     engine: str
     problem: str
+    reproduces: int | None
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -96,6 +101,36 @@ class ArtifactOut(Schema):
     content: str
 
 
+class ReproductionQuery(PageQuery):
+    limit: int = Field(20, ge=1, le=100)
+    tolerance: float = Field(reproduction.TOLERANCE, ge=0, le=1, description="relative, to the larger of two values")
+
+
+class ComparedOut(Schema):
+    """A metric that is not bit-equal. `step`: the first that differs; `beyond`: the first beyond the tolerance; `gap`:
+    the largest relative difference, null when one of two values is not finite."""
+
+    name: str
+    verdict: reproduction.Verdict
+    clock: bool = Field(description="it measures time or energy, and does not decide")
+    points: tuple[int, int] = Field(description="of the original's and the reproduction's curve")
+    step: int | None
+    beyond: int | None
+    gap: float | None
+    note: str
+
+
+class ReproductionOut(Schema):
+    """`verdict` is null until both have ended. `metrics`: at most 100, those that decide the verdict first."""
+
+    run: RunRow
+    verdict: reproduction.Verdict | None
+    tolerance: float
+    compared: int = Field(description="metrics that count for the verdict")
+    metrics: list[ComparedOut]
+    reasons: list[str] = Field(description="why the two need not be equal")
+
+
 class Cancelled(Schema):
     cancelled: bool = Field(description="false when it had ended already")
 
@@ -112,7 +147,10 @@ def list_runs(request: HttpRequest, query: Query[RunQuery]) -> dict[str, Any]:
 @router.get("/{int:id}", response={200: RunOut, **ERRORS})
 def get_run(request: HttpRequest, id: Id) -> dict[str, Any]:
     """A run with its spec, provenance and history."""
-    run = visible(caller(request).user, id)
+    return _whole(visible(caller(request).user, id))
+
+
+def _whole(run: Run) -> dict[str, Any]:
     names = ("spec", "spec_hash", "version", "queue", "priority", "max_attempts", "device", "cancel_requested_at",
              "progress_note", "provenance")
     return _row(run) | {name: getattr(run, name) for name in names} | {
@@ -133,6 +171,40 @@ def rerun_run(request: HttpRequest, id: Id) -> Status:
     """The same spec again, as a new experiment of one run."""
     who = caller(request)
     return Status(201, _with_runs(actions.rerun_run(visible(who.user, id), who.user, who.token)))
+
+
+@router.post("/{int:id}/reproduce", response={201: RunOut, **ERRORS})
+def reproduce_run(request: HttpRequest, id: Id) -> Status:
+    """The recorded spec again, on the same resources, to be compared with this run. 409 while it has not ended."""
+    who = caller(request)
+    made = reproduction.reproduce(visible(who.user, id), who.user, who.token)
+    return Status(201, _whole(visible(who.user, made.pk)))
+
+
+@router.get("/{int:id}/reproductions", response={200: Page[ReproductionOut], **ERRORS})
+def list_reproductions(request: HttpRequest, id: Id, query: Query[ReproductionQuery]) -> dict[str, Any]:
+    """The runs that reproduce this one, newest first, each compared with it."""
+    user = caller(request).user
+    original = visible(user, id)
+    made = listing.runs(user).filter(reproduces=original).order_by("-pk")
+    some = page(made, Run.objects.select_related("node"), query)
+    return some | {"items": [_compared(original, run, query.tolerance) for run in some["items"]]}
+
+
+def _compared(original: Run, run: Run, tolerance: float) -> dict[str, Any]:
+    found = {"run": _row(run), "verdict": None, "tolerance": tolerance, "compared": 0, "metrics": [],
+             "reasons": reproduction.reasons(original, run)}
+    if original.state not in ENDED or run.state not in ENDED:
+        return found
+    compared = reproduction.compare(store(), original, run, tolerance)
+    unlike = [one for one in compared.metrics if one.verdict is not reproduction.Verdict.EQUAL]
+    unlike.sort(key=lambda one: (one.clock, -reproduction.RANK[one.verdict]))
+    names = [name for name in ComparedOut.model_fields if name != "gap"]
+    return found | {
+        "verdict": compared.verdict, "compared": len(compared.deciding),
+        "metrics": [{name: getattr(one, name) for name in names} | {"gap": one.gap if isfinite(one.gap) else None}
+                    for one in unlike[:MOST_COMPARED]],
+    }
 
 
 @router.get("/{int:id}/logs", response={200: LogOut, **ERRORS})
@@ -163,6 +235,7 @@ def visible(user: User, id: int) -> Run:
 
 
 def _row(run: Run) -> dict[str, Any]:
-    return {name: getattr(run, name) for name in RunRow.model_fields if name != "experiment"} | {
-        "experiment": run.experiment_id,
+    names = RunRow.model_fields.keys() - {"experiment", "reproduces"}
+    return {name: getattr(run, name) for name in names} | {
+        "experiment": run.experiment_id, "reproduces": run.reproduces_id,
     }

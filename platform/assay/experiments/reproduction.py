@@ -30,7 +30,7 @@ from .submission import Conflict, Invalid, append, check_quota, plan
 # below this for a while; two trajectories that have parted do not.
 TOLERANCE = 1e-6
 NOTHING = Series(np.empty(0, np.int64), np.empty(0, np.float64))
-CLOCK = "seconds"  # the key under which every run reports its own seconds
+CLOCKS = frozenset({"seconds", "energy"})  # what every run reports of itself beside its metrics
 
 
 class Verdict(StrEnum):
@@ -55,7 +55,7 @@ class Compared:
 
     `points`: of the two curves. `step`: the first at which the curves are not equal bit for bit; `beyond`: the first
     at which they are further apart than the tolerance; None where there is none. `gap`: the largest relative
-    difference, in [0, inf]. `clock`: it measures time, and decides nothing. `note`: what no number says.
+    difference, in [0, inf]. `clock`: it measures time or energy, and decides nothing. `note`: what no number says.
     """
 
     name: str
@@ -116,11 +116,11 @@ def _series(store: Store, *runs: Run) -> Iterator[tuple[str, dict[int, Series]]]
     return reader.by_key(store, owners, names)
 
 
-def _clocks(run: Run) -> set[str]:
-    """The metrics that measure time: the run's own clock, and what its problem declares in seconds or per second."""
+def _clocks(run: Run) -> frozenset[str]:
+    """The metrics that measure time or energy: the run's own, and what its problem declares in such units."""
     problem = Problem.objects.filter(engine=run.engine, name=run.problem).first()
     units = {metric["name"]: metric.get("unit", "") for metric in (problem.metrics if problem else [])}
-    return {CLOCK} | {name for name, unit in units.items() if unit in ("s", "ms") or unit.endswith("/s")}
+    return CLOCKS | {name for name, unit in units.items() if unit in ("s", "ms", "J") or unit.endswith("/s")}
 
 
 def _end(run: Run) -> tuple[str, str]:

@@ -54,6 +54,8 @@ def _context(request: Request, found: Run) -> dict[str, Any]:
         "problem_values": {k: v for k, v in found.spec["problem"].items() if k != "id"},
         "artifacts": artifacts, "figures": [one for one in artifacts if one.media_type == PLOTLY],
         "editor": may(request.user, Role.EDITOR, found.experiment.project), "compare": compare_url(),
+        "original": access.runs(request).filter(pk=found.reproduces_id).first() if found.reproduces_id else None,
+        "reproductions": access.runs(request).filter(reproduces=found).count(),
         "log": tail(found, start), "log_cut": start > 0, "command": command(found.spec),
     }
 
