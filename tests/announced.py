@@ -61,12 +61,21 @@ class Dice(Method):
 
 def description() -> list[dict[str, Any]]:
     return [{
-        "id": "toy", "title": "Toy", "description": "A small engine", "claims": [],
+        "id": "toy", "title": "Toy", "description": "A small engine", "claims": [claim()],
         "problems": [_describe_problem(problem) for problem in (Bowl, Cliff)],
         "methods": [
             _describe_method(method, _Toy) for method in (Descent, Dice)  # type: ignore[arg-type]
         ],
     }]
+
+
+def claim() -> dict[str, Any]:
+    """The claim of system `dice`: two runs, the second for both of its parts."""
+    specs = [{"engine": "toy", "problem": {"id": "bowl"}, "method": {"id": "dice"}, "seed": seed,
+              "budget": {"steps": 10}, "resources": {"queue": "cpu"}} for seed in (0, 1)]
+    return {"system": "dice", "statement": "Dice find the bottom of a bowl.", "headline": "Dice find every bottom",
+            "seconds": 90.0, "version": "1", "specs": specs,
+            "parts": [{"name": "bottom found", "runs": [0, 1]}, {"name": "luck", "runs": [1]}]}
 
 
 class _Toy:

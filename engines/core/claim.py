@@ -1,6 +1,6 @@
 """What a system is said to do, and the small experiments that show whether it does here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,6 +35,11 @@ class Part:
     runs: Sequence[RunSpec]
     verdict: Callable[[Sequence[Result]], Verdict]
 
+    def judge(self, results: Mapping[str, Result]) -> Verdict:
+        """From results by spec hash; `not run` where one of its runs is missing."""
+        found = [results[key] for key in (spec.hash() for spec in self.runs) if key in results]
+        return self.verdict(found) if len(found) == len(self.runs) else Verdict(float("nan"), None, "", "not run")
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -50,15 +55,17 @@ class Claim:
         """Every distinct run, in the order in which the parts name them."""
         return list({spec.hash(): spec for part in self.parts for spec in part.runs}.values())
 
-    def judge(self, results: dict[str, Result]) -> dict[str, Verdict]:
-        """Verdicts by part name, from results by spec hash; `not run` where a run is missing."""
-        verdicts = {}
-        for part in self.parts:
-            found = [results[spec.hash()] for spec in part.runs if spec.hash() in results]
-            complete = len(found) == len(part.runs)
-            verdicts[part.name] = part.verdict(found) if complete else Verdict(float("nan"), None, "", "not run")
-        return verdicts
+    def judge(self, results: Mapping[str, Result]) -> dict[str, Verdict]:
+        """Verdicts by part name, from results by spec hash."""
+        return {part.name: part.judge(results) for part in self.parts}
 
     def describe(self) -> dict[str, Any]:
-        return {"system": self.system, "statement": self.statement, "headline": self.headline, "seconds": self.seconds,
-                "parts": [part.name for part in self.parts]}
+        """What a worker announces: `specs` are its runs with every parameter spelled out, a part's `runs` are places
+        among them. Raises `InvalidSpec`."""
+        places = {key: at for at, key in enumerate(spec.hash() for spec in self.specs())}
+        return {
+            "system": self.system, "statement": self.statement, "headline": self.headline, "seconds": self.seconds,
+            "parts": [{"name": part.name, "runs": sorted({places[spec.hash()] for spec in part.runs})}
+                      for part in self.parts],
+            "specs": [spec.resolved().model_dump(mode="json", exclude_none=True) for spec in self.specs()],
+        }

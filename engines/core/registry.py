@@ -16,6 +16,7 @@ from .problem import Problem
 from .provenance import distribution_version
 
 GROUP = "assay.engines"
+SAMPLER_TRAITS = ("legs", "fewest_objectives", "most_objectives", "constrained")  # of `engines.search.core.Sampler`
 T = TypeVar("T")
 
 
@@ -123,7 +124,7 @@ def describe() -> list[dict[str, Any]]:
             "id": one.id, "title": one.title, "description": one.description,
             "problems": [_describe_problem(problem) for problem in one.problems.values()],
             "methods": [_describe_method(method, one) for method in one.methods.values()],
-            "claims": [claim.describe() for claim in one.claims.values()],
+            "claims": [found for claim in one.claims.values() if (found := _describe_claim(claim, one))],
         }
         for one in engines().values()
     ]
@@ -141,11 +142,24 @@ def _describe_problem(problem: type[Problem]) -> dict[str, Any]:
 
 
 def _describe_method(method: type[Method], one: Engine) -> dict[str, Any]:
-    return _describe(method) | {
+    described = _describe(method)
+    if method.sampler:  # a sweep that it cannot serve is refused where it is submitted
+        described["schema"]["sampler"] = {name: getattr(method, name) for name in SAMPLER_TRAITS}
+    return described | {
         "source": vars(method.source) if method.source else None,
         "checkpointable": method.checkpointable, "sampler": method.sampler,
         "accepts": {id: _accepts(method, problem) for id, problem in one.problems.items()},
     }
+
+
+def _describe_claim(claim: Claim, one: Engine) -> dict[str, Any] | None:
+    """None, and a word among the plug-ins' errors, for a claim with a run that cannot be: it hides no other."""
+    try:
+        version = distribution_version(claim.parts[0].verdict)
+        return claim.describe() | {"version": version}
+    except Exception as error:
+        plugin_errors()[f"{one.id}, claim {claim.system}"] = f"{type(error).__name__}: {error}"
+        return None
 
 
 def _accepts(method: type[Method], problem: type[Problem]) -> str | None:

@@ -35,8 +35,10 @@ INSTALLED_APPS = [
     "assay.catalogue",
     "assay.fleet",
     "assay.experiments",
+    "assay.claims",
     "assay.bookmarks",
     "assay.metrics",
+    "assay.sweeps",
     "assay.web",
     "tasks",
 ]

@@ -1,11 +1,14 @@
 """Workers announce what they can run; the catalogue in the database is what web and API know of the engines."""
 
+import hashlib
+import json
 from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
+from assay.claims.models import Claim
 from assay.fleet.models import Node
 
 from .models import Engine, Entry, Method, Problem
@@ -21,9 +24,9 @@ def announce(description: list[dict[str, Any]]) -> None:
     description = sorted(description, key=lambda one: one["id"])
     now = timezone.now()
     Engine.objects.bulk_create(
-        [Engine(id=one["id"], title=one["title"], description=one["description"], claims=one["claims"],
-                announced_at=now) for one in description],
-        update_conflicts=True, unique_fields=["id"], update_fields=["title", "description", "claims", "announced_at"],
+        [Engine(id=one["id"], title=one["title"], description=one["description"], announced_at=now)
+         for one in description],
+        update_conflicts=True, unique_fields=["id"], update_fields=["title", "description", "announced_at"],
     )
     for one in description:
         _write(Problem, one["id"], [_common(entry) | {"metrics": entry["metrics"]} for entry in one["problems"]])
@@ -35,6 +38,7 @@ def announce(description: list[dict[str, Any]]) -> None:
             }
             for entry in one["methods"]
         ])
+    _write_claims(description)
     _forget(description)
 
 
@@ -51,6 +55,33 @@ def _write(model: type[Problem] | type[Method], engine: str, rows: list[dict[str
         update_conflicts=True, unique_fields=["engine", "name"],
         update_fields=[key for key in rows[0] if key != "name"],
     )
+
+
+def _write_claims(description: list[dict[str, Any]]) -> None:
+    """Only those that differ from what is there: a large catalogue's claims are megabytes of specs.
+
+    A claim that is gone is deleted when this announcer could run it: it may be a plug-in's that others have.
+    """
+    known = {(engine, system): digest for engine, system, digest in Claim.objects.values_list(
+        "engine", "system", "digest")}
+    told = {(one["id"], claim["system"]): _claim(one["id"], claim) for one in description for claim in one["claims"]}
+    changed = [claim for key, claim in sorted(told.items()) if known.get(key) != claim.digest]
+    if changed:
+        Claim.objects.bulk_create(
+            changed, update_conflicts=True, unique_fields=["engine", "system"], batch_size=50,
+            update_fields=[field.name for field in Claim._meta.concrete_fields
+                           if field.name not in ("id", "engine", "system")])
+    ours = {one["id"]: {method["id"] for method in one["methods"]} for one in description}
+    for claim in Claim.objects.filter(engine__in=ours).only("engine", "system", "methods"):
+        if (claim.engine_id, claim.system) not in told and set(claim.methods) <= ours[claim.engine_id]:
+            claim.delete()
+
+
+def _claim(engine: str, one: dict[str, Any]) -> Claim:
+    fields = {name: one[name] for name in ("system", "statement", "headline", "seconds", "version", "parts", "specs")}
+    digest = hashlib.sha256(json.dumps(one, sort_keys=True).encode()).hexdigest()
+    methods = sorted({spec["method"]["id"] for spec in one["specs"]})
+    return Claim(engine_id=engine, **fields, methods=methods, runs=len(one["specs"]), digest=digest)
 
 
 def _forget(description: list[dict[str, Any]]) -> None:

@@ -7,7 +7,6 @@ class Engine(models.Model):
     id = models.CharField(primary_key=True, max_length=64)
     title = models.CharField(max_length=200)
     description = models.TextField(blank=True)
-    claims = models.JSONField(default=list)
     announced_at = models.DateTimeField(auto_now=True)
 
     class Meta:

@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import QueryDict
 
 from assay.catalogue.models import Engine, Method, Problem
+from assay.claims.models import Claim
 from assay.experiments.models import Experiment, Run
 from assay.experiments.submission import MOST_SEEDS
 
@@ -156,8 +157,8 @@ class Draft:
 def _to_begin_with(engine: str, problems: list[str]) -> str:
     """The problem that the engine's first claim names, where one does; else that which most methods accept, by name.
     """
-    for claim in Engine.objects.values_list("claims", flat=True).get(pk=engine):
-        named = [name for name in problems if name in re.findall(r"[\w-]+", str(claim.get("statement", "")))]
+    for statement in Claim.objects.filter(engine=engine).values_list("statement", flat=True):
+        named = [name for name in problems if name in re.findall(r"[\w-]+", statement)]
         if named:
             return named[0]
     accepts = list(Method.objects.filter(engine=engine).values_list("accepts", flat=True))

@@ -26,6 +26,7 @@ def engine(request: Request, engine: str) -> HttpResponse:
     matrix = [(method, [(problem, method.accepts.get(problem.name)) for problem in problems]) for method in methods]
     return render(request, "web/catalogue_engine.html", {
         "engine": found, "problems": problems, "methods": methods, "matrix": matrix, "refusals": _refusals(methods),
+        "claims": found.claims.only("system", "statement"),
     })
 
 
