@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -46,6 +46,13 @@ def length(kind: str, limit: int, unit: str) -> str:
     """`kind` is "at least" or "at most"; `unit` "character" or "entry"."""
     plural = {"character": "characters", "entry": "entries"}[unit]
     return f"must have {kind} {limit} {unit if limit == 1 else plural}"
+
+
+def budget(limits: Mapping[str, float]) -> str:
+    """A run's limits: "200 steps", "1,000 evaluations or 0.5 seconds"."""
+    names = {"grad_evals": "gradient evaluations", "flops": "FLOPs"}
+    return " or ".join(f"{value if isinstance(value, float) else format(value, ',')} {names.get(name, name)}"
+                       for name, value in limits.items() if value is not None) or "no limit"
 
 
 _PYDANTIC: dict[str, Callable[[dict[str, Any]], str]] = {
