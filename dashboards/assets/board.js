@@ -15,14 +15,19 @@
     const tell = () => window.dash_clientside.set_props("screen", { data: screen() });
     new MutationObserver(tell).observe(document.documentElement, { attributeFilter: ["data-bs-theme"] });
     matchMedia(NARROW).addEventListener("change", tell);
+    if (screen().narrow) document.querySelectorAll("details.display").forEach((part) => { part.open = false; });
   };
 
   // The figure as drawn by the server, with the zoom of what is shown as long as both say they are the same view.
+  // A figure whose `meta` tells a zoom (null: none) says itself where its x axes stand.
   const show = (drawn, shown) => {
     if (!drawn) return [window.dash_clientside.no_update, {}, { display: "none" }];
     const layout = { ...drawn.layout };
     if (shown?.layout?.uirevision !== undefined && shown.layout.uirevision === layout.uirevision) {
-      for (const name of Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))) {
+      const tells = layout.meta?.zoom !== undefined;
+      const leaves = tells && !layout.meta.zoom && shown.layout.xaxis?.autorange === false;
+      const kept = leaves ? /^$/ : tells ? /^yaxis\d*$/ : /^[xy]axis\d*$/;
+      for (const name of Object.keys(layout).filter((key) => kept.test(key))) {
         const { range, autorange } = shown.layout[name] ?? {};
         if (range && autorange === false) layout[name] = { ...layout[name], range, autorange };
       }
@@ -31,7 +36,7 @@
   };
 
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
-    board: { screen: () => { watch(); return screen(); }, unfold: () => !screen().narrow, show },
+    board: { screen: () => { watch(); return screen(); }, show },
   });
 
   // -- charts as files ------------------------------------------------------------------------------------
