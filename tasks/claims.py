@@ -1,17 +1,18 @@
-"""Run a claim's specs in local processes and judge them: what `manage.py claim` does without a server."""
+"""Judge claims; and run their specs in local processes: what `manage.py claim` does without a server."""
 
 import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from engines.core import Claim, MissingBackend, Result, RunSpec, Verdict, run_spec
+from engines.core import Claim, MissingBackend, Part, Result, RunSpec, Verdict, run_spec
+from engines.core.claim import State
 from engines.core.provenance import cpu_model
 
 
@@ -30,6 +31,11 @@ class Failure:
 
     message: str
     backend_missing: bool
+
+
+def print_to_stderr() -> None:
+    """What methods print must not stand among the JSON on standard output."""
+    os.dup2(2, 1)
 
 
 def execute_quietly(text: str) -> Result | Failure:
@@ -52,7 +58,7 @@ def execute_all(
         if not group:
             continue
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(size, len(group)), mp_context=context) as pool:
+        with ProcessPoolExecutor(min(size, len(group)), mp_context=context, initializer=print_to_stderr) as pool:
             waiting: dict[Future[Result | Failure], RunSpec] = {
                 pool.submit(execute_quietly, spec.model_dump_json()): spec for spec in group}
             for future in as_completed(waiting):
@@ -61,20 +67,30 @@ def execute_all(
     return found
 
 
-def judge(claim: Claim, outcomes: dict[str, Result | Failure]) -> list[Judged]:
-    results = {key: value for key, value in outcomes.items() if isinstance(value, Result)}
-    verdicts = claim.judge(results)
-    judged = []
-    for part in claim.parts:
-        verdict = verdicts[part.name]
-        failures = [outcome for spec in part.runs if isinstance(outcome := outcomes.get(spec.hash()), Failure)]
-        if failures:
-            state = "backend missing" if any(failure.backend_missing for failure in failures) else "not run"
-            verdict = Verdict(float("nan"), None, "", state, failures[0].message)  # type: ignore[arg-type]
-        hashes = {spec.hash() for spec in part.runs}
-        seconds = sum(results[key].cost["wall_seconds"] for key in hashes if key in results)
-        judged.append(Judged(part.name, verdict, seconds))
-    return judged
+def judge(claim: Claim, outcomes: Mapping[str, Result | Failure]) -> list[Judged]:
+    """Every part from what became of its runs, by spec hash: here and on the platform the same."""
+    return [judge_part(part, outcomes) for part in claim.parts]
+
+
+def judge_part(part: Part, outcomes: Mapping[str, Result | Failure]) -> Judged:
+    """A part with a failed run is not run (or lacks a backend), with that run's message."""
+    found = {key: outcomes[key] for key in (spec.hash() for spec in part.runs) if key in outcomes}
+    results = {key: one for key, one in found.items() if isinstance(one, Result)}
+    failures = [one for one in found.values() if isinstance(one, Failure)]
+    seconds = sum(result.cost.get("wall_seconds", 0.0) for result in results.values())
+    if failures:
+        missing = next((one for one in failures if one.backend_missing), None)
+        verdict = no_verdict((missing or failures[0]).message, "backend missing" if missing else "not run")
+    else:
+        try:
+            verdict = part.judge(results)
+        except Exception as error:  # its author's slip must not hide the other parts' verdicts
+            verdict = no_verdict(f"its verdict raised {type(error).__name__}: {error}")
+    return Judged(part.name, verdict, seconds)
+
+
+def no_verdict(note: str, state: State = "not run") -> Verdict:
+    return Verdict(float("nan"), None, "", state, note)
 
 
 def run_claim(

@@ -1,4 +1,5 @@
-"""What must happen whether or not any worker remembers: bells for waiting runs, expired leases, pruning."""
+"""What must happen whether or not any worker remembers: bells for waiting runs, expired leases, claims to be judged,
+pruning."""
 
 import logging
 import shutil
@@ -20,6 +21,7 @@ from django.db.models.functions import Now
 
 from . import queue
 from .database import Away, drop_connection
+from .judging import Judge
 
 logger = logging.getLogger(__name__)
 EVERY = 2.0  # seconds between rounds
@@ -29,10 +31,13 @@ TELEMETRY_DAYS = 7
 
 
 def tick() -> None:
-    """One round: take back expired leases, ring for waiting runs, prune. Any number of processes may do so at once."""
+    """One round: take back expired leases, ring for waiting runs, prune, have claims judged. Any number of processes
+    may do so at once."""
     take_back_expired()
     ring_for_waiting()
     prune()
+    if process := Judge().call():
+        process.wait()
 
 
 def take_back_expired() -> int:
@@ -87,12 +92,14 @@ def run_forever(stop: threading.Event) -> None:
     database was away before, and after it was away."""
     lease = settings.LEASE.total_seconds()
     back_since, pruned = time.monotonic(), float("-inf")
+    judge = Judge()
     while not stop.is_set():
         now = time.monotonic()
         try:
             if now - back_since > lease:
                 take_back_expired()
             ring_for_waiting()
+            judge.call()
             if now - pruned > PRUNE_EVERY:
                 pruned = now
                 prune()

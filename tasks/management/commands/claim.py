@@ -1,12 +1,18 @@
-"""`manage.py claim lamb`: run a system's claim here and print its verdicts."""
+"""`manage.py claim lamb`: run a system's claim here and print its verdicts; or have the workers run it."""
 
 import json
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+from assay.accounts.models import Project, Role, User
+from assay.claims import actions
+from assay.claims.models import Claim
+from assay.experiments.submission import Invalid
 from django.conf import settings
+from django.core.exceptions import PermissionDenied
 from django.core.management.base import BaseCommand, CommandError
+from django.http import Http404
 
 from tasks.local import share_folders
 
@@ -21,8 +27,14 @@ class Command(BaseCommand):
         parser.add_argument("--list", action="store_true", help="only name the claims")
         parser.add_argument("--report", action="store_true", help="run all and write docs/claims/<engine>.md")
         parser.add_argument("--json", action="store_true", help="JSON alone on standard output")
+        parser.add_argument("--submit", action="store_true", help="have the workers run it, as an experiment")
+        parser.add_argument("--project", help="the experiment's project (with --submit)")
+        parser.add_argument("--user", help="the experiment's owner (with --submit; else the project's first admin)")
 
     def handle(self, *args: Any, system: str | None, engine: str | None, **options: Any) -> None:
+        if options["submit"]:
+            self._submit(system or "", options["project"] or "", options["user"], options["json"])
+            return
         share_folders()
         from engines import core  # imports torch: only when a claim is asked for
 
@@ -41,6 +53,30 @@ class Command(BaseCommand):
         else:
             raise CommandError(f"system: {f'unknown {system!r}' if system else 'name one'}; "
                                f"known: {', '.join(sorted(claims))}")
+
+    def _submit(self, system: str, slug: str, username: str | None, as_json: bool) -> None:
+        """Nothing here imports the engines: the claim is as the workers announced it."""
+        claim = Claim.objects.filter(system=system).first()
+        if claim is None:
+            raise CommandError(f"system: no worker has announced a claim {system!r}; "
+                               f"known: {', '.join(Claim.objects.values_list('system', flat=True)) or 'none'}")
+        project = Project.objects.filter(slug=slug).first()
+        if project is None:
+            raise CommandError(f"--project: no project {slug!r}; "
+                               f"known: {', '.join(Project.objects.values_list('slug', flat=True)) or 'none'}")
+        members = User.objects.filter(memberships__project=project, memberships__role=Role.ADMIN)
+        owner = (User.objects.filter(username=username) if username else members.order_by("pk")).first()
+        if owner is None:
+            raise CommandError(f"--user: {f'no user {username!r}' if username else f'name one, {slug} has no admin'}")
+        try:
+            experiment = actions.run(owner, claim, project)
+        except (Invalid, PermissionDenied) as error:
+            raise CommandError(str(error)) from None
+        except Http404:
+            raise CommandError(f"--user: {username} does not see project {slug}") from None
+        count = experiment.runs.count()
+        self.stdout.write(json.dumps({"experiment": experiment.pk, "runs": count}) if as_json else
+                          f"experiment {experiment.pk} submitted: {count} runs")
 
     def _list(self, claims: list[Any], as_json: bool) -> None:
         rows = [{"system": one.system, "statement": one.statement, "seconds": one.seconds} for one in claims]
