@@ -51,7 +51,7 @@
 
   const withBackground = (chart) => ({
     data: chart.data,
-    layout: { ...chart.layout, paper_bgcolor: getComputedStyle(document.body).backgroundColor },
+    layout: { ...chart.layout, height: chart.clientHeight, paper_bgcolor: getComputedStyle(document.body).backgroundColor },
   });
 
   const image = (chart, name, format) => window.Plotly.downloadImage(
