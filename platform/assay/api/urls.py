@@ -3,7 +3,7 @@
 from django.urls import path
 from ninja import NinjaAPI
 
-from . import accounts, artifacts, catalogue, experiments, metrics, nodes, runs
+from . import accounts, artifacts, catalogue, claims, experiments, metrics, nodes, runs, sweeps
 from .auth import SessionAuth, TokenAuth
 from .errors import register
 from .parser import StrictParser
@@ -25,8 +25,10 @@ api = NinjaAPI(
 api.add_decorator(refuse_unknown)
 register(api)
 api.add_router("/catalogue", catalogue.router)
+api.add_router("/claims", claims.router)
 api.add_router("/experiments", experiments.router)
 api.add_router("/runs", runs.router)
+api.add_router("/sweeps", sweeps.router)
 api.add_router("/artifacts", artifacts.router)
 api.add_router("/metrics", metrics.router)
 api.add_router("/nodes", nodes.router)
