@@ -1,0 +1,103 @@
+"""What runs came to in a few objectives, and which objectives there are."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from assay.catalogue.models import Method, Problem
+from assay.experiments.listing import JsonNumber
+from assay.experiments.models import Run, State
+from assay.experiments.results import COSTS
+from django.db.models import Count, Max, QuerySet
+
+from ..figures.pareto import Axis, Points
+from .choice import Choice, matching
+
+MOST_RUNS = 20_000  # the newest of those chosen
+MOST_ASKED = 200  # configurations that are asked for the names of their numbers
+MOST_OFFERED = 500  # numbers
+COST = "cost."  # before the name of a cost
+
+
+def objectives(user: Any, choice: Choice) -> dict[str, Axis]:
+    """What the chosen runs came to, by key: the problems' metrics, the headlines first; other numbers; costs."""
+    found = _succeeded(user, choice)
+    newest = found.order_by().values("experiment_id", "label").annotate(newest=Max("pk"))
+    latest = sorted(newest.values_list("newest", flat=True), reverse=True)[:MOST_ASKED]
+    asked = list(Run.objects.filter(pk__in=latest).values_list("summary", "cost"))
+    present = {name for summary, _ in asked for name in summary}
+    paid = {name for _, cost in asked for name in cost}
+    declared = _declared(set(found.order_by().values_list("engine", "problem").distinct()))
+    metrics = [one for one in declared.values() if one.key in present]
+    metrics += [Axis(name, name, "", "min") for name in sorted(present - declared.keys())]
+    costs = [Axis(COST + one.name, one.title, one.unit, one.direction or "min") for one in COSTS if one.name in paid]
+    costs += [Axis(COST + name, name, "", "min") for name in sorted(paid - {one.name for one in COSTS})]
+    return {one.key: one for one in (*metrics[: MOST_OFFERED - len(costs)], *costs)}
+
+
+def _declared(problems: set[tuple[str, str]]) -> dict[str, Axis]:
+    """The metrics that problems declare, headlines first. A name's first meaning counts, but one problem whose numbers
+    come of a model is enough to say so."""
+    rows = Problem.objects.filter(name__in={name for _, name in problems}).order_by("engine_id", "name")
+    listed = [row.metrics for row in rows if (row.engine_id, row.name) in problems]
+    found: dict[str, Axis] = {}
+    for metric in [m for metrics in listed for m in metrics[:1]] + [m for metrics in listed for m in metrics[1:]]:
+        name, modelled = metric["name"], metric.get("kind", "measured") != "measured"
+        found.setdefault(name, Axis(name, metric.get("title") or name, metric.get("unit", ""), metric["direction"]))
+        if modelled:
+            found[name] = replace(found[name], modelled=True)
+    return found
+
+
+def measured(user: Any, choice: Choice, keys: Sequence[str]) -> tuple[Points, int]:
+    """A point for each of the newest runs that succeeded, oldest first, NaN where it has no finite number; and how many
+    there are besides."""
+    found = _succeeded(user, choice)
+    values = {f"value{at}": _number(key) for at, key in enumerate(keys)}
+    rows = list(found.annotate(**values).order_by("-pk").values_list(
+        "pk", "experiment_id", "index", "method", "label", "seed", *values)[: MOST_RUNS + 1])
+    more = found.count() - MOST_RUNS if len(rows) > MOST_RUNS else 0
+    rows = rows[:MOST_RUNS][::-1]
+    numbers = np.array([row[6:] for row in rows], dtype=float).reshape(-1, len(keys))
+    return Points(
+        numbers, numbers, numbers, [row[4] for row in rows], [row[3] for row in rows],
+        np.array([row[1] for row in rows], dtype=np.int64),
+        [f"{label} · seed {seed} · #{experiment}/{index}" for _, experiment, index, _, label, seed, *_ in rows],
+        [(row[0],) for row in rows], [1] * len(rows)), more
+
+
+def _number(key: str) -> JsonNumber:
+    return JsonNumber("cost", key.removeprefix(COST)) if key.startswith(COST) else JsonNumber("summary", key)
+
+
+def settings(user: Any, choice: Choice) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """The different problems, with their parameters, and the different budgets of the runs that succeeded."""
+    found = _succeeded(user, choice).order_by()
+    return _different(found, "spec__problem"), _different(found, "spec__budget")
+
+
+def _different(runs: QuerySet[Run], part: str) -> list[Mapping[str, Any]]:
+    kept = {json.dumps(value, sort_keys=True): value for value in runs.values_list(part, flat=True).distinct() if value}
+    return list(kept.values())
+
+
+def method_order(engines: Sequence[str]) -> list[str]:
+    """The catalogue's methods of `engines`, by name: what fixes a method's colour."""
+    known = Method.objects.filter(engine_id__in=engines).order_by("engine_id", "name")
+    return list(known.values_list("name", flat=True))
+
+
+def engines(user: Any, choice: Choice) -> list[str]:
+    return list(_succeeded(user, choice).order_by().values_list("engine", flat=True).distinct())
+
+
+def states(user: Any, choice: Choice) -> dict[str, int]:
+    """How many of the chosen runs are in each state."""
+    counts = dict(matching(user, choice).order_by().values_list("state").annotate(n=Count("pk")))
+    return {state: counts[state] for state in State.values if state in counts}
+
+
+def _succeeded(user: Any, choice: Choice) -> QuerySet[Run]:
+    return matching(user, choice).filter(state=State.SUCCEEDED)
