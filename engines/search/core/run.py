@@ -24,7 +24,7 @@ class SearchRun:
 
     def __init__(self, title: str, search: Search, problem: SearchProblem, context: Context):
         self.title, self.search, self.problem, self.context = title, search, problem, context
-        self.total = _evaluations(context, problem)
+        self.total = length(context, problem)
         self.seen: dict[int, Mapping[str, float]] = {}  # everything an evaluation returned
         self.states: dict[str, Any] = {}  # what legs left behind
         self.curves: dict[str, list[tuple[float, float]]] = {}
@@ -118,7 +118,7 @@ class SearchRun:
         self.points, self.last, self.done = set(state["points"]), state["last"], state["done"]
 
 
-def _evaluations(context: Context, problem: SearchProblem) -> int:
+def length(context: Context, problem: SearchProblem) -> int:
     """The run's length in evaluations: the budget's, else the problem's own. Raises `InvalidSpec`."""
     limits = context.budget.limits()
     if not any(name in limits for name in COUNTED):

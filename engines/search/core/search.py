@@ -79,7 +79,8 @@ class Search:
     # -- what the conductor says ----------------------------------------------------------------------
 
     def ask(self, n: int = 1) -> list[Trial]:
-        """At most `n` trials to evaluate; [] when there are none before the next tell. Paused ones go on first."""
+        """At most `n` trials to evaluate, paused ones that go on first; [] when there are none before the next tell, or
+        none any more if nothing is pending (a grid that was walked to its end)."""
         trials = [self._continued(id) for id in self._promoted()[:n]]
         if len(trials) < n:
             trials += self.propose(n - len(trials))
@@ -94,14 +95,13 @@ class Search:
 
         A value that is missing, NaN or infinite makes a failure. The first tell with values counts; a failure is
         replaced by what a later attempt brings; everything else was heard before and changes nothing. `step`,
-        `checkpoint`, `partial`: see `Told`; a trial that `report` stopped or paused is partial in any case.
-        Raises `KeyError` for a trial that was never asked for.
+        `checkpoint`, `partial`: see `Told`; say `partial` for a trial that was stopped or paused as `report` asked (it
+        may also have reached its end before). Raises `KeyError` for a trial that was never asked for.
         """
         trial = self.trials[trial_id]
         known = self.told.get(trial_id)
         if known is not None and (known.failure is None or attempt <= known.attempt):
             return False
-        partial = partial or trial_id in self._decided
         told = self._judged(values, step=step, checkpoint=checkpoint, attempt=attempt, partial=partial)
         self.told.pop(trial_id, None)
         self.told[trial_id] = told

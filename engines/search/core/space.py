@@ -51,9 +51,14 @@ class Float:
     def decode(self, cells: Sequence[float]) -> float:
         if self.step is not None:
             return self._at(min(int(cells[0] * self.count), self.count - 1))
+        if not 0 < cells[0] < 1:
+            return self.low if cells[0] <= 0 else self.high  # exactly
         low, high = (math.log(x) if self.log else x for x in (self.low, self.high))
         value = low + float(cells[0]) * (high - low)
         return min(self.high, max(self.low, math.exp(value) if self.log else value))
+
+    def at(self, share: float) -> float:
+        return self.decode([share])
 
     @property
     def count(self) -> int | None:
@@ -111,6 +116,9 @@ class Int:
             return min(self.high, max(self.low, round(math.exp(low + float(cells[0]) * (high - low)))))
         return self.low + min(int(cells[0] * self.count), self.count - 1) * self.step
 
+    def at(self, share: float) -> int:
+        return self.decode([share])
+
     @property
     def count(self) -> int:
         return (self.high - self.low) // self.step + 1
@@ -158,6 +166,9 @@ class Cat:
     def encode(self, value: Scalar) -> list[float]:
         return [float(choice == value) for choice in self.choices]
 
+    def at(self, share: float) -> Scalar:
+        return self.choices[min(int(share * self.count), self.count - 1)]
+
     def decode(self, cells: Sequence[float]) -> Scalar:
         return self.choices[max(range(len(self.choices)), key=lambda index: cells[index])]
 
@@ -187,6 +198,9 @@ class Bool:
 
     def encode(self, value: bool) -> list[float]:
         return [float(value)]
+
+    def at(self, share: float) -> bool:
+        return self.decode([share])
 
     def decode(self, cells: Sequence[float]) -> bool:
         return bool(cells[0] >= 0.5)
@@ -262,6 +276,11 @@ class SearchSpace:
     def conditional(self) -> bool:
         return any(parameter.when for parameter in self.parameters)
 
+    @property
+    def numeric(self) -> bool:
+        """Whether all parameters are numbers."""
+        return all(isinstance(parameter, Float | Int) for parameter in self.parameters)
+
     def is_active(self, parameter: Parameter, params: Mapping[str, Any]) -> bool:
         """Whether `parameter`'s condition holds, `params` holding all earlier active ones."""
         return all(other in params and params[other] in values for other, values in (parameter.when or {}).items())
@@ -302,21 +321,34 @@ class SearchSpace:
                 params[parameter.name] = parameter.decode(listed[self.columns[parameter.name]])
         return params
 
+    def at(self, shares: Sequence[float]) -> Params:
+        """The point whose parameters stand at `shares` in [0, 1), one a parameter, of their own scales."""
+        params: Params = {}
+        for parameter, share in zip(self.parameters, shares, strict=True):
+            if self.is_active(parameter, params):
+                params[parameter.name] = parameter.at(float(share))
+        return params
+
     def sample(self, rng: np.random.Generator) -> Params:
         """A point with every active parameter uniform on its own scale."""
-        return self.decode(rng.random(self.width))
+        return self.at(rng.random(len(self.parameters)))
 
     def grid(self, most: int) -> list[Params] | None:
         """All points of a finite space, in order; None where a parameter is a continuum or there are over `most`."""
+        if any(parameter.count is None or parameter.count > most for parameter in self.parameters):
+            return None
+        return self.product({parameter.name: parameter.values() or [] for parameter in self.parameters}, most)
+
+    def product(self, values: Mapping[str, Sequence[Any]], most: int) -> list[Params] | None:
+        """All points of these values by parameter, in order, as far as conditions allow; None for over `most`."""
         points: list[Params] = [{}]
         for parameter in self.parameters:
-            if parameter.count is None or parameter.count > most:
+            choices = [{parameter.name: value} for value in values[parameter.name]]
+            active = [self.is_active(parameter, point) for point in points]
+            if sum(len(choices) if is_active else 1 for is_active in active) > most:
                 return None
-            values = parameter.values() or []
-            points = [point | value for point in points for value in (
-                [{parameter.name: value} for value in values] if self.is_active(parameter, point) else [{}])]
-            if len(points) > most:
-                return None
+            points = [point | choice for point, is_active in zip(points, active, strict=True)
+                      for choice in (choices if is_active else [{}])]
         return points
 
     def to_json(self) -> list[dict[str, Any]]:
