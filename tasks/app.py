@@ -26,6 +26,7 @@ class Bell:
 
 os.environ.setdefault("CELERY_SKIP_CHECKS", "1")  # Django's checks import every page and dashboard: 40 MB
 bell = Bell()
+sweeps = threading.Event()  # what the conductor hears
 app = Celery("assay", broker=settings.REDIS_URL, set_as_current=False)
 app.conf.update(
     task_ignore_result=True,
@@ -40,6 +41,12 @@ app.conf.update(
     broker_connection_timeout=2.0,
     broker_transport_options={"socket_connect_timeout": 2.0, "visibility_timeout": 60},
 )
+
+
+@app.task(name="tasks.conduct", ignore_result=True)
+def conduct() -> None:
+    """Wake the conductor: a sweep was started or changed."""
+    sweeps.set()
 
 
 @app.task(name="tasks.ring", ignore_result=True)

@@ -25,7 +25,7 @@ SLOW_IMPORTS = ("torch._dynamo", "scipy.optimize", "scipy.sparse")  # kept warm 
 def main(control: Connection, log: Connection, job: dict[str, Any]) -> None:
     """Execute `job` and end this process. `log` takes stdout and stderr, of C code as well.
 
-    `job`: spec, folder, gpus (indices), cores, artifact_bytes, made_by.
+    `job`: spec, folder, gpus (indices), cores, artifact_bytes, until, made_by.
     """
     os.setsid()
     _redirect(log)
@@ -116,7 +116,7 @@ def _attempt(job: dict[str, Any], recorder: PipeRecorder) -> dict[str, Any]:
             raise errors.InvalidSpec(field_errors(error)) from None
         _thread_pools(job["cores"])
         outcome = execute(spec, recorder, Path(job["folder"]), device="cuda:0" if job["gpus"] else "cpu",
-                          made_by=job["made_by"])
+                          made_by=job["made_by"], until=job["until"])
     except errors.Cancelled:
         return {"state": "cancelled"}
     except errors.EngineError as error:

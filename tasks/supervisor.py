@@ -13,7 +13,9 @@ from typing import Any
 from assay.experiments.models import Run, State
 from assay.experiments.state import move
 from assay.metrics.store import Batch
+from assay.sweeps.models import Leg
 from django.conf import settings
+from django.core.files.storage import default_storage
 
 from . import artifacts, child, queue, wire
 from .database import persist
@@ -44,6 +46,7 @@ class Attempt:
         resources = run.spec.get("resources") or {}
         self.run, self.gpus, self.cores = run, gpus, int(resources.get("cores", 1))
         self.exclusive = bool(resources.get("exclusive"))
+        self.leg = False  # of a sweep's trial
         self.lease = Lease(run.pk, run.attempt, settings.LEASE.total_seconds())
         self.stopped: Stop | None = None
         self.supervising = True  # until the final write begins
@@ -98,12 +101,15 @@ class Attempt:
     def _supervise(self) -> Ending:
         self.folder.mkdir(parents=True, exist_ok=True)
         inherit_checkpoint(self.folder)
+        self._begin_at_checkpoint()
+        leg = persist(lambda: Leg.objects.filter(run=self.run).only("last_step").first(), self._stopping)
+        self.leg, until = leg is not None, leg.last_step if leg is not None else None
         before = kernel_kills()
         theirs, ours = Pipe()
         output, log = Pipe(duplex=False)
         job = {
             "spec": self.run.spec, "folder": str(self.folder), "gpus": list(self.gpus), "cores": self.cores,
-            "artifact_bytes": settings.RUN_ARTIFACT_BYTES,
+            "artifact_bytes": settings.RUN_ARTIFACT_BYTES, "until": until,
             "made_by": {"run": self.run.pk, "attempt": self.run.attempt},
         }
         with theirs, log:
@@ -123,6 +129,8 @@ class Attempt:
             self._drain(ours, output)
             with self._lock:
                 self._control = None
+        if until is not None and (self._said or {}).get("state") == "succeeded":
+            self._keep_checkpoint(until)
         after = kernel_kills()
         killed = None if before is None or after is None else after > before
         return judge(Facts(self.stopped, self._said, code, self._wall, self._memory, memory.peak, killed,
@@ -201,6 +209,23 @@ class Attempt:
             self._problem = f"artifact {header['name']!r} could not be kept: {error.strerror or error}"
             self._kill_at = 0.0
 
+    def _begin_at_checkpoint(self) -> None:
+        """The first attempt of a run that goes on from another's checkpoint."""
+        source = self.run.resume_from
+        if source is None or (self.folder / CHECKPOINT).exists():
+            return
+        with default_storage.open(source.storage_name) as stored, (self.folder / CHECKPOINT).open("wb") as file:
+            shutil.copyfileobj(stored, file)
+        os.link(self.folder / CHECKPOINT, self.folder / KEPT)
+
+    def _keep_checkpoint(self, step: int) -> None:
+        """What the next leg goes on from."""
+        path = self.folder / CHECKPOINT
+        if path.exists():
+            self._keep({"file": str(path), "name": CHECKPOINT, "media_type": "application/octet-stream"})
+        else:
+            self._problem = f"the method left no checkpoint at step {step}, where its leg ends"
+
     def _own(self, file: str) -> Path:
         path = Path(file)
         if path.parent != self.folder:
@@ -254,11 +279,14 @@ class Attempt:
             give = queue.put_back if self.stopped is Stop.SHUTDOWN else queue.take_back
             return give(self.run, ending.message)
         message = storable(ending.message[:LONGEST_MESSAGE])
+        why = message[:200]
+        if ending.state is State.CANCELLED:
+            why = Run.objects.filter(pk=self.run.pk).values_list("cancel_reason", flat=True).first() or ""
         fields: dict[str, Any] = {"failure_kind": ending.kind, "failure_message": message}
         if ending.state is State.SUCCEEDED:
             found = {"summary": ending.summary, "cost": ending.cost, "provenance": ending.provenance | self._provenance}
             fields |= storable(found) | {"progress": 1.0}
-        moved = move(self.run, ending.state, attempt=self.lease.attempt, reason=message[:200], **fields)
+        moved = move(self.run, ending.state, attempt=self.lease.attempt, reason=why, **fields)
         return ending.state if moved else None
 
 

@@ -20,6 +20,7 @@ from django.db import close_old_connections
 
 from . import app, child, queue, telemetry
 from . import node as nodes
+from .conductor import Conductor
 from .database import Away, drop_connection, persist
 from .ending import Stop
 from .forkserver import ForkServer
@@ -63,6 +64,7 @@ class Worker:
         ]
         threads.append(threading.Thread(target=app.listen, args=(self.queues, self.slots, self.stopping),
                                         name="bells", daemon=True))
+        threads.append(Conductor(self.node.pk, app.sweeps, app.bell.ring, self.stopping))
         for thread in threads:
             thread.start()
         logger.info("worker %s: %d slots, queues %s", self.name, self.slots, ", ".join(self.queues))
@@ -179,6 +181,8 @@ class Worker:
             with self._lock:
                 del self._held[attempt.run.pk, attempt.lease.attempt]
             app.bell.ring()
+            if attempt.leg:
+                app.sweeps.set()
         if state is State.QUEUED:
             ring(attempt.run.queue)
 

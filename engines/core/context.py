@@ -36,14 +36,16 @@ class Recorder(Protocol):
 class Context:
     """The seed, the device, the budget and the clock of one run, and the way out for everything it finds.
 
-    `folder` belongs to this run alone (artifacts in the making, the checkpoint); `cache` is shared.
+    `folder` belongs to this run alone (artifacts in the making, the checkpoint); `cache` is shared. `until`: the step
+    at which this run, a leg of a longer one, ends as if its budget were spent; the method then makes a last
+    `checkpoint`, which the next leg goes on from. The budget and all plans made from it stay those of the whole.
     """
 
     def __init__(
         self, *, seed: int, device: torch.device, budget: Budget, recorder: Recorder, folder: Path, cache: Cache,
-        made_by: dict[str, Any] | None = None,
+        made_by: dict[str, Any] | None = None, until: int | None = None,
     ):
-        self.seed, self.device, self.budget = seed, device, budget
+        self.seed, self.device, self.budget, self.until = seed, device, budget, until
         self._recorder, self._folder, self._cache = recorder, folder, cache
         self._made_by = made_by or {}
         self._limits = budget.limits()
@@ -88,6 +90,8 @@ class Context:
 
     def _is_spent(self) -> bool:
         if "seconds" in self._limits and self.clock.seconds >= self._limits["seconds"]:
+            return True
+        if self.until is not None and self._spent.get("steps", 0) >= self.until:
             return True
         return any(self._spent.get(name, 0) >= limit for name, limit in self._limits.items())
 

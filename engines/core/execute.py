@@ -34,9 +34,10 @@ def cache_root() -> Path:
 
 
 def execute(
-    spec: RunSpec, recorder: Recorder, folder: Path, *, device: str = "cpu", made_by: dict[str, Any] | None = None
+    spec: RunSpec, recorder: Recorder, folder: Path, *, device: str = "cpu", made_by: dict[str, Any] | None = None,
+    until: int | None = None,
 ) -> Outcome:
-    """Run `spec` on `device` with `spec.resources.cores` threads. `folder` is the run's own.
+    """Run `spec` on `device` with `spec.resources.cores` threads. `folder` is the run's own. `until`: see `Context`.
 
     Raises `InvalidSpec`, `Diverged` (a non-finite headline), `MissingData`, `MissingBackend`, `OutOfMemory`,
     `Cancelled`, and whatever the method raises.
@@ -49,6 +50,7 @@ def execute(
     context = Context(
         seed=spec.seed, device=where, budget=spec.budget, recorder=recorder, folder=folder,
         cache=Cache(cache_root()), made_by=made_by or {"spec": spec.hash()},
+        until=until,
     )
     try:
         method.run(problem, context)

@@ -339,6 +339,8 @@ class Training:
         self._report(values)
         self.context.account(parameters=sum(value.numel() for value in self.task.parameters().values()),
                              state_bytes=tensor_bytes(list(self.optimizer.state.values())))
+        if self.context.until is not None:  # another run goes on from here
+            self.context.checkpoint(self._state() | {"spent": False})
         extra = self.method.finished(self.log, self.problem, self.context)
         self.context.finish(**values, **extra)
         shaded = [(border["began"], border["ended"]) for border in self.log.borders
@@ -376,7 +378,11 @@ class Training:
         state = self.context.restored()
         if state is None:
             return
+        ours = [dict(group) for group in self.optimizer.param_groups]
         self._return_to(state["now"])
+        for group, own in zip(self.optimizer.param_groups, ours, strict=True):
+            # a leg may go on with other hyperparameters than the one before it
+            group.update({name: own[name] for name in self.optimizer.defaults if name in own})
         self.main, self.done, self.at, self.entered = state["main"], state["done"], state["at"], state["entered"]
         self._reports, self._reported, self._evaluations = state["reports"], state["reported"], state["evaluations"]
         self.spent = state["spent"]

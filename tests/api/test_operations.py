@@ -23,6 +23,7 @@ from django.test import Client
 from pyarrow import parquet
 
 from tests.announced import People, client_for, request_body
+from tests.sweeps.examples import announce_samplers, start, sweep_body
 
 pytestmark = pytest.mark.django_db
 JSON = "application/json"
@@ -247,6 +248,13 @@ OPERATIONS: dict[str, tuple[str, str, Any, str]] = {  # name: method, path, body
     "rerun run": ("post", "/runs/{r}/rerun", None, "editor"),
     "reproduce run": ("post", "/runs/{ended}/reproduce", None, "editor"),
     "reproductions": ("get", "/runs/{r}/reproductions", None, "viewer"),
+    "list sweeps": ("get", "/sweeps", None, ""),
+    "start sweep": ("post", "/sweeps", sweep_body(), "editor"),
+    "sweep": ("get", "/sweeps/{s}", None, "viewer"),
+    "trials": ("get", "/sweeps/{s}/trials", None, "viewer"),
+    "stop sweep": ("post", "/sweeps/{s}/stop", None, "editor"),
+    "extend sweep": ("post", "/sweeps/{s}/extend", {"trials": 2}, "editor"),
+    "run the best": ("post", "/sweeps/{s}/run-best", {"trial": 0}, "editor"),
     "logs": ("get", "/runs/{r}/logs", None, "viewer"),
     "artifacts": ("get", "/runs/{r}/artifacts", None, "viewer"),
     "content": ("get", "/artifacts/{a}/content", None, "viewer"),
@@ -291,6 +299,9 @@ def test_permissions(experiment: Experiment, people: People, name: str) -> None:
     run = Run.objects.get(index=1)
     ended = Run.objects.get(index=2)
     assert move(ended, State.CANCELLED, attempt=0)
+    announce_samplers()
+    sweep = start(people.editor)
+    sweep.trials.create(number=0, params={"lr": 0.5, "rule": "plain"})
     artifact = Artifact.objects.create(run=run, attempt=1, name="a", media_type="text/plain", size=1, sha256="0" * 64)
     default_storage.save(artifact.storage_name, ContentFile(b"a"))
     for role in ("viewer", "editor", "admin", "stranger"):
@@ -304,7 +315,7 @@ def test_permissions(experiment: Experiment, people: People, name: str) -> None:
                 if scope == "session":
                     client = Client(raise_request_exception=False)
                     client.force_login(user)
-                at = path.format(e=experiment.pk, r=run.pk, ended=ended.pk, a=artifact.pk, t=other.pk)
+                at = path.format(e=experiment.pk, r=run.pk, s=sweep.pk, ended=ended.pk, a=artifact.pk, t=other.pk)
                 data = {} if body is None else {"data": body, "content_type": JSON}
                 status = getattr(client, method)(f"/api/v1{at}", **data).status_code
                 wanted = expected(role, scope, needed)
@@ -313,7 +324,7 @@ def test_permissions(experiment: Experiment, people: People, name: str) -> None:
                     default_storage.save(artifact.storage_name, ContentFile(b"a"))
                 transaction.set_rollback(True)
     anonymous = Client(raise_request_exception=False)
-    at = path.format(e=experiment.pk, r=run.pk, ended=ended.pk, a=artifact.pk, t=1)
+    at = path.format(e=experiment.pk, r=run.pk, s=sweep.pk, ended=ended.pk, a=artifact.pk, t=1)
     assert getattr(anonymous, method)(f"/api/v1{at}").status_code == 401
     default_storage.delete(artifact.storage_name)
 

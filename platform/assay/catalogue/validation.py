@@ -1,6 +1,7 @@
 """Parameters checked against the JSON Schemas that workers announced. Parameters are flat (see `engines.core.Spec`)."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -37,6 +38,12 @@ def with_defaults(schema: dict[str, Any], values: dict[str, Any]) -> dict[str, A
         for name, rule in schema.get("properties", {}).items()
         if name in values or "default" in rule
     }
+
+
+def branch(rule: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The alternative that is not null, of a parameter that may be null."""
+    options = [option for option in rule.get("anyOf", []) if option.get("type") != "null"]
+    return options[0] if options else rule
 
 
 def _typed(rule: dict[str, Any], value: Any) -> Any:

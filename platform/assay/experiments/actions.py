@@ -48,6 +48,8 @@ def cancel_experiment(experiment: Experiment, user: User, token: Token | None = 
     """Cancel all runs that have not ended; how many there were. Raises `Http404`, `PermissionDenied`."""
     require(user, Role.EDITOR, experiment.project, token)
     with transaction.atomic():
+        if experiment.kind == Kind.SWEEP:
+            experiment.sweep.halt()  # before its runs end: it would propose the next ones
         waiting = cancel_queued(experiment.runs.all(), reason=f"cancelled by {user}")
         running = experiment.runs.filter(state=State.RUNNING)
         running.filter(cancel_requested_at=None).update(cancel_requested_at=Now())

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 TASK = "tasks.ring"
+CONDUCT = "tasks.conduct"
 PATIENCE = 0.4  # seconds to connect or to answer
 LONGEST = 1.0  # seconds spent on one call; `maintenance` rings for whatever was left
 
@@ -29,20 +30,25 @@ def _sender(url: str) -> "Celery":
     return sender
 
 
-def ring(queue: str, times: int = 1) -> bool:
+def ring(queue: str, times: int = 1, task: str = TASK) -> bool:
     """Ring `times` bells on a queue ("cpu"); whether all were rung. Never raises, never takes much over a second."""
     end = time.monotonic() + LONGEST
     try:
         sender = _sender(settings.REDIS_URL)
         with sender.pool.acquire(block=False) as connection:
             for _ in range(times):
-                sender.send_task(TASK, queue=f"assay.{queue}", connection=connection, retry=False, ignore_result=True)
+                sender.send_task(task, queue=f"assay.{queue}", connection=connection, retry=False, ignore_result=True)
                 if time.monotonic() > end:
                     return False
     except Exception as error:  # whatever is wrong with the broker: the run waits in the table
         logger.warning("no bell on queue %s: %s", queue, error)
         return False
     return True
+
+
+def ring_conductor(queue: str) -> bool:
+    """Tell a worker of the queue that a sweep has something to do; whether that worked."""
+    return ring(queue, task=CONDUCT)
 
 
 def answers() -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assay import wording
+from assay.catalogue.validation import branch
 
 Values = dict[str, Any]
 
@@ -72,12 +73,6 @@ def _field(key: str, rule: Mapping[str, Any], typed: str | None, name: str, erro
 def words(key: str) -> str:
     """`weight_decay` as "weight decay"."""
     return key.replace("_", " ")
-
-
-def branch(rule: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The alternative that is not null, of a parameter that may be null."""
-    options = [option for option in rule.get("anyOf", []) if option.get("type") != "null"]
-    return options[0] if options else rule
 
 
 def nullable(rule: Mapping[str, Any]) -> bool:

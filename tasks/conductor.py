@@ -1,0 +1,500 @@
+"""The conductor: has the samplers of sweeps propose trials, and tells them what the trials found.
+
+The sweep table is its queue, as the run table is the workers'. One thread in each worker looks after all sweeps that
+have something to do. What it does in one round (tells, new trials, the sampler's new state) is decided on what it read
+without a lock, and written in one transaction that changes nothing unless the sweep's version is still the one that
+was read: so each result is told exactly once, whoever is killed at whatever moment, and a sampler that thinks for a
+second keeps nobody from writing. Engines are imported with the first sweep, not before.
+"""
+
+import json
+import logging
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from assay import wording
+from assay.experiments import submission
+from assay.experiments.models import Artifact, Run, State
+from assay.experiments.state import ENDED, cancel_queued
+from assay.metrics import reader
+from assay.metrics.store import store
+from assay.sweeps.definition import COST, configure
+from assay.sweeps.models import Leg, Outcome, SamplerState, Status, Sweep, Trial
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from .database import Away, drop_connection
+from .recorder import CHECKPOINT
+
+if TYPE_CHECKING:  # imports torch
+    from engines.search.core.search import Search
+    from engines.search.core.trial import Trial as Asked
+
+logger = logging.getLogger(__name__)
+POLL = 1.0  # seconds after which lost bells, deadlines and intermediate values are looked for
+TRIES = 20  # of one round, when others move the sweep at the same time
+WARM = 8  # sweeps whose live search is kept
+LONGEST_REASON = 300
+POINTS = 2000  # of a curve that a pruner gets to see
+
+
+class Conductor(threading.Thread):
+    """Looks after all sweeps, and after the curves of those trials that run on `node`, until `stopping`.
+
+    It hears of news by `heard`, and tells its own worker of new runs by `wake`: no broker need be there.
+    """
+
+    def __init__(self, node: int, heard: threading.Event, wake: Callable[[], None], stopping: threading.Event):
+        super().__init__(name="conductor", daemon=True)
+        self._node, self._heard, self._wake, self._stopping = node, heard, wake, stopping
+        self._baton = Baton()
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            self._heard.wait(POLL)
+            self._heard.clear()
+            try:
+                if self._baton.conduct_due():
+                    self._wake()
+                self._baton.watch(self._node)
+            except Away as error:
+                logger.warning("database away: %s", str(error).strip().split("\n", 1)[0])
+                drop_connection()
+                self._stopping.wait(POLL)
+            except Exception:
+                logger.exception("conducting")
+                self._stopping.wait(POLL)
+        drop_connection()
+
+
+@dataclass
+class Round:
+    """What one round found and decided; nothing of it holds before it is written."""
+
+    heard: list[int] = field(default_factory=list)  # legs whose end was taken into account
+    changed: list[Trial] = field(default_factory=list)  # trials that ended
+    cancelled: dict[int, str] = field(default_factory=dict)  # runs to end, and why
+    planned: list[tuple[Trial, Run, int | None]] = field(default_factory=list)  # runs to add, and where they end
+    asked: list[Trial] = field(default_factory=list)
+    learned: bool = False  # the search's state is another one
+
+    def __bool__(self) -> bool:
+        return bool(self.heard or self.changed or self.cancelled or self.planned or self.asked or self.learned)
+
+
+class Unservable(Exception):
+    """The sampler cannot serve this sweep, or broke: no later try would go better."""
+
+
+class Baton:
+    """Conducts sweeps from one thread. Live searches stay warm between rounds, each with the version it belongs to."""
+
+    def __init__(self) -> None:
+        self._live: OrderedDict[int, tuple[int, Search]] = OrderedDict()
+        self._seen: dict[int, int] = {}  # the last step of a run that its pruner was shown
+
+    # -- rounds ------------------------------------------------------------------------------------
+
+    def conduct_due(self) -> int:
+        """Conduct every sweep that has something to do; how many there were."""
+        found = due()
+        for pk in found:
+            try:
+                self.conduct(pk)
+            except Away:
+                raise
+            except Exception:  # one sweep must not cost the others theirs
+                logger.exception("sweep %s", pk)
+        return len(found)
+
+    def conduct(self, pk: int) -> None:
+        """One round, again from the start as often as somebody else moved the sweep meanwhile."""
+        for _ in range(TRIES):
+            sweep = Sweep.objects.select_related("experiment").filter(pk=pk).first()
+            if sweep is None or sweep.status == Status.FAILED:
+                return
+            try:
+                if self._conduct(sweep):
+                    return
+            except Unservable as error:
+                logger.warning("sweep %s: %s", pk, error)
+                _give_up(sweep, str(error))
+                return
+
+    def _conduct(self, sweep: Sweep) -> bool:
+        """Whether the round was written: False when the sweep has moved meanwhile."""
+        search, at = self._take(sweep), Round()
+        try:
+            self._hear(sweep, search, at)
+            ended = self._propose(sweep, search, at) if sweep.status == Status.RUNNING else False
+        except Away:
+            raise
+        except Exception as error:
+            logger.exception("sweep %s", sweep.pk)
+            raise Unservable(f"{type(error).__name__}: {error}") from error
+        written = self._write(sweep, search, at, ended)
+        if written:
+            self._keep(sweep, search)
+        return written
+
+    def _take(self, sweep: Sweep) -> "Search":
+        """The live search at the sweep's version. It is kept again only when what follows was written."""
+        version, search = self._live.pop(sweep.pk, (-1, None))
+        return search if search is not None and version == sweep.version else _restored(sweep)
+
+    def _keep(self, sweep: Sweep, search: "Search") -> None:
+        self._live[sweep.pk] = (sweep.version + 1, search)
+        while len(self._live) > WARM:
+            self._live.popitem(last=False)
+
+    # -- hearing -----------------------------------------------------------------------------------
+
+    def _hear(self, sweep: Sweep, search: "Search", at: Round) -> None:
+        """Tell the search of the trials whose runs have ended."""
+        news = Leg.objects.filter(trial__sweep=sweep, told=False, run__state__in=ENDED)
+        at.heard = list(news.values_list("pk", flat=True))
+        if not at.heard:
+            return
+        trials = Trial.objects.filter(sweep=sweep, outcome=Outcome.RUNNING, legs__in=at.heard).distinct()
+        legs: dict[int, list[Leg]] = {}
+        for leg in Leg.objects.filter(trial__in=trials).select_related("run").defer("run__spec", "run__provenance"):
+            legs.setdefault(leg.trial_id, []).append(leg)
+        for trial in trials.order_by("number"):
+            self._judge(sweep, search, trial, legs[trial.pk], at)
+
+    def _judge(self, sweep: Sweep, search: "Search", trial: Trial, legs: list[Leg], at: Round) -> None:
+        """End a trial, or let it go on."""
+        under_way = [leg for leg in legs if leg.run.state not in ENDED]
+        wrong = next((leg for leg in legs if leg.run.state in ENDED and leg.run.state != State.SUCCEEDED), None)
+        last = legs[-1]
+        if wrong is not None:
+            _cancel(under_way, f"seed {wrong.seed} of the same trial did not succeed", at)
+            self._failed(sweep, search, trial, wrong.run, at)
+        elif under_way:
+            self._between_seeds(sweep, search, trial, legs, under_way, at)
+        elif last.last_step is not None and last.last_step != trial.last_step:
+            self._at_rung(sweep, search, trial, last, at)
+        else:
+            _end(search, trial, _means(sweep, [leg.run for leg in legs]), at, leg=last)
+
+    def _failed(self, sweep: Sweep, search: "Search", trial: Trial, run: Run, at: Round) -> None:
+        from engines.search.core.trial import Failure
+
+        if run.state == State.CANCELLED and run.cancel_reason:
+            _end(search, trial, _reached(sweep, run), at, pruned=run.cancel_reason)
+        else:
+            reason = f"{run.failure_kind or State(run.state).label.lower()}: {run.failure_message}".strip(": ")
+            search.tell(trial.number, Failure(reason[:LONGEST_REASON]), attempt=run.attempt)
+            trial.outcome = Outcome.CANCELLED if run.state == State.CANCELLED else Outcome.FAILED
+            _settle(trial, reason, at)
+
+    def _between_seeds(self, sweep: Sweep, search: "Search", trial: Trial, legs: list[Leg], under_way: list[Leg],
+                       at: Round) -> None:
+        """The pruner that compares seeds is asked after each."""
+        if (sweep.pruner or {}).get("id") != "wilcoxon":
+            return
+        name, decision = sweep.objectives[0]["name"], "continue"
+        for place, leg in enumerate(legs):
+            value = _value(leg.run, name)
+            if leg.pk in at.heard and value is not None and decision == "continue":
+                decision = search.report(trial.number, place, value)
+        if decision != "continue":
+            reason = f"pruned after {len(legs) - len(under_way)} of {len(legs)} seeds"
+            _cancel(under_way, reason, at)
+            ended = [leg.run for leg in legs if leg not in under_way]
+            _end(search, trial, _means(sweep, ended), at, pruned=reason)
+
+    def _at_rung(self, sweep: Sweep, search: "Search", trial: Trial, leg: Leg, at: Round) -> None:
+        """A trial that pauses at rungs has come to one: it goes on from its checkpoint, or waits."""
+        value, step = _value(leg.run, sweep.objectives[0]["name"]), leg.last_step or 0
+        if value is not None and search.report(trial.number, step, value) == "continue":
+            until = _next_rung(sweep, step, trial.last_step)
+            run = _plan(sweep, [trial], [leg.seed])[0]
+            run.resume_from = _checkpoint(leg.run)
+            at.planned.append((trial, run, until))
+            at.learned = True
+        else:
+            _end(search, trial, _means(sweep, [leg.run]), at, leg=leg, pruned=f"paused at step {step}")
+
+    # -- proposing ---------------------------------------------------------------------------------
+
+    def _propose(self, sweep: Sweep, search: "Search", at: Round) -> bool:
+        """Ask for as many trials as may run; whether the sweep is over."""
+        ended = {trial.pk for trial in at.changed}
+        active = sweep.trials.filter(outcome=Outcome.RUNNING).exclude(pk__in=ended).count()
+        left = sweep.max_trials - len(search.trials)
+        if sweep.max_seconds and sweep.deadline is None:
+            sweep.deadline = timezone.now() + timedelta(seconds=sweep.max_seconds)
+        if sweep.deadline is not None and timezone.now() >= sweep.deadline:
+            left = 0
+        room = min(sweep.parallel - active, left)
+        asked = search.ask(room) if room > 0 else []
+        self._add(sweep, search, asked, at)
+        waiting = active + len([trial for trial in at.asked if trial.outcome == Outcome.RUNNING])
+        exhausted = room > 0 and not asked and not active
+        return waiting == 0 and (left <= len(asked) or exhausted)
+
+    def _add(self, sweep: Sweep, search: "Search", asked: Sequence["Asked"], at: Round) -> None:
+        """The trials with their runs. One that the catalogue refuses fails at once; the others go on."""
+        from engines.search.core.trial import Failure
+
+        for one in asked:
+            first, last = one.fidelity or (0, None)
+            trial = Trial(sweep=sweep, number=one.id, params=one.params, group=one.group, first_step=first,
+                          last_step=last, parent_id=int(one.parent_checkpoint) if one.parent_checkpoint else None)
+            at.asked.append(trial)
+            seeds = [one.seed] if one.group is not None else list(sweep.experiment.seeds)
+            try:
+                runs = _plan(sweep, [trial] * len(seeds), seeds)
+            except submission.Invalid as invalid:
+                reason = "; ".join(f"{name.partition('.')[2]}: {text}" for name, text in invalid.fields.items())
+                search.tell(one.id, Failure(reason[:LONGEST_REASON]))
+                trial.outcome, trial.reason = Outcome.FAILED, reason[:LONGEST_REASON]
+                trial.ended_at = timezone.now()
+                continue
+            for run in runs:
+                run.resume_from_id = trial.parent_id
+                at.planned.append((trial, run, _next_rung(sweep, first, last)))
+
+    # -- watching ----------------------------------------------------------------------------------
+
+    def watch(self, node: int) -> None:
+        """Show the pruners what the trials that run on `node` have reported since the last look."""
+        running = Leg.objects.filter(run__state=State.RUNNING, run__node=node, run__cancel_requested_at=None,
+                                     trial__outcome=Outcome.RUNNING, trial__sweep__status=Status.RUNNING,
+                                     trial__sweep__pruner__id__in=("asha", "median"), last_step=None)
+        legs: dict[int, dict[int, int]] = {}
+        for sweep, number, run in running.order_by("-pk").values_list("trial__sweep", "trial__number", "run"):
+            legs.setdefault(sweep, {})[number] = run  # of several seeds the first one's curve counts
+        self._seen = {run: step for run, step in self._seen.items()
+                      if run in {one for some in legs.values() for one in some.values()}}
+        for pk, runs in legs.items():
+            self._look(pk, runs)
+
+    def _look(self, pk: int, runs: dict[int, int]) -> None:
+        """`runs`: by trial number."""
+        sweep = Sweep.objects.select_related("experiment").get(pk=pk)
+        metric = sweep.objectives[0]["name"]
+        found = reader.many(store(), list(runs.values()), [metric], points=POINTS)
+        fresh = {number: found[run, metric] for number, run in runs.items()
+                 if (run, metric) in found and found[run, metric].steps[-1] > self._seen.get(run, -1)}
+        if not fresh:
+            return
+        search, at = self._take(sweep), Round()
+        kept = sum(map(len, search.history.values()))
+        for number, curve in fresh.items():
+            run = runs[number]
+            for step, value in zip(curve.steps.tolist(), curve.values.tolist(), strict=True):
+                if step <= self._seen.get(run, -1) or not math.isfinite(value):
+                    continue
+                if search.report(number, step, value) != "continue":
+                    at.cancelled[run] = f"pruned at step {step}: {metric} {wording.show(value)}"
+                    break
+        at.learned = bool(at.cancelled) or sum(map(len, search.history.values())) > kept
+        if not at:
+            self._live[pk] = (sweep.version, search)
+        elif self._write(sweep, search, at, False):
+            self._keep(sweep, search)
+        else:
+            return  # somebody else moved the sweep: shown again at the next look
+        self._seen |= {runs[number]: int(curve.steps[-1]) for number, curve in fresh.items()}
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def _write(self, sweep: Sweep, search: "Search", at: Round, ended: bool) -> bool:
+        """All that the round decided, in one transaction; False, and nothing, when the sweep has moved."""
+        content = json.dumps(search.state(), separators=(",", ":"), allow_nan=False)
+        now = timezone.now()
+        with transaction.atomic():
+            unmoved = Sweep.objects.select_for_update().filter(pk=sweep.pk, version=sweep.version, status=sweep.status)
+            if not unmoved.exists():
+                return False
+            for trial in at.changed:
+                trial.ended_at = now
+                trial.save(update_fields=["outcome", "values", "feasible", "reason", "ended_at"])
+            Trial.objects.bulk_create(at.asked)
+            runs = submission.append(sweep.experiment, [run for _, run, _ in at.planned]) if at.planned else []
+            Leg.objects.bulk_create([
+                Leg(trial=trial, seed=run.seed, run=run, last_step=until)
+                for (trial, _, until), run in zip(at.planned, runs, strict=True)])
+            Leg.objects.filter(pk__in=at.heard).update(told=True)
+            _ask_to_end(at.cancelled)
+            if at:
+                SamplerState.objects.update_or_create(sweep=sweep, defaults={"content": content})
+            again = any(trial.outcome == Outcome.FAILED for trial in at.asked)  # others may take their place
+            after: dict[str, Any] = {"wake_at": now if again else _next_look(sweep, now)}
+            if ended and not again:
+                after |= {"status": Status.FINISHED, "ended_at": now, "wake_at": None}
+            Sweep.objects.filter(pk=sweep.pk).update(version=sweep.version + 1, deadline=sweep.deadline, **after)
+        return True
+
+
+# -- what there is to do ---------------------------------------------------------------------------------
+
+
+def due() -> list[int]:
+    """The sweeps that have something to do, the oldest first."""
+    news = Leg.objects.filter(trial__sweep=OuterRef("pk"), told=False, run__state__in=ENDED)
+    waiting = Q(status=Status.RUNNING, wake_at__lte=Now()) | (~Q(status=Status.FAILED) & Exists(news))
+    return list(Sweep.objects.filter(waiting).order_by("pk").values_list("pk", flat=True))
+
+
+def _next_look(sweep: Sweep, now: datetime) -> datetime | None:
+    """When the sweep's limit of seconds ends it; nothing else comes without a bell of its own."""
+    return sweep.deadline if sweep.deadline is not None and sweep.deadline > now else None
+
+
+def _give_up(sweep: Sweep, message: str) -> None:
+    """A sweep that cannot go on: it says why, and what is under way is cancelled."""
+    with transaction.atomic():
+        if Sweep.objects.filter(pk=sweep.pk, version=sweep.version).update(
+                status=Status.FAILED, message=message[:10_000], ended_at=Now(), wake_at=None):
+            cancel_queued(sweep.experiment.runs.all(), reason="the sweep's sampler failed")
+            sweep.experiment.runs.filter(state=State.RUNNING, cancel_requested_at=None).update(
+                cancel_requested_at=Now())
+            sweep.trials.filter(outcome=Outcome.RUNNING).update(outcome=Outcome.CANCELLED, ended_at=Now())
+
+
+# -- the search ------------------------------------------------------------------------------------------
+
+
+def begin(sweep: Sweep) -> "Search":
+    """A new search for the sweep. Raises `Unservable` with what its sampler says."""
+    from pydantic import ValidationError
+
+    from engines.core.errors import InvalidSpec
+    from engines.core.registry import engine
+    from engines.search.core.pruner import PRUNERS
+    from engines.search.core.space import SearchSpace
+    from engines.search.core.trial import Constraint, Objective
+
+    _one_thread()
+    try:
+        options = {key: value for key, value in sweep.sampler.items() if key != "id"}
+        sampler: Any = engine("search").methods[sweep.sampler["id"]](**options)
+        search: Search = sampler.begin(
+            SearchSpace.from_json(sweep.space), [Objective(**one) for one in sweep.objectives],
+            [Constraint(**one) for one in sweep.constraints], seed=sweep.experiment.seeds[0])
+        if sweep.pruner:
+            search.pruner = PRUNERS[sweep.pruner["id"]](
+                **{key: value for key, value in sweep.pruner.items() if key != "id"})
+    except KeyError as error:
+        raise Unservable(f"this worker has no sampler or pruner {error}") from None
+    except (InvalidSpec, ValidationError, ValueError) as error:
+        raise Unservable(str(error)) from None
+    return search
+
+
+def _restored(sweep: Sweep) -> "Search":
+    search = begin(sweep)
+    content = SamplerState.objects.filter(sweep=sweep).values_list("content", flat=True).first()
+    if content is not None:
+        search.restore(json.loads(content))
+    return search
+
+
+def _one_thread() -> None:
+    """A sampler's matrices are small, and the cores belong to the runs."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(1)
+    threadpool_limits(1)
+
+
+# -- trials ------------------------------------------------------------------------------------------------
+
+
+def _plan(sweep: Sweep, trials: Sequence[Trial], seeds: Sequence[int]) -> list[Run]:
+    """The unsaved runs of trials, each with one seed. Raises `submission.Invalid`."""
+    experiment, specs = sweep.experiment, []
+    for trial, seed in zip(trials, seeds, strict=True):
+        problem, method = configure(experiment.problem, experiment.methods, trial.params)
+        specs.append({"problem": problem, "method": method, "seed": seed, "budget": experiment.budget,
+                      "resources": experiment.resources})
+    runs = submission.plan(experiment.engine, specs, experiment.priority)
+    for trial, run in zip(trials, runs, strict=True):
+        run.label = label(trial)
+    return runs
+
+
+def label(trial: Trial) -> str:
+    """`#12 lr=0.01 rule=plain`, at most 300 characters."""
+    text = " ".join([f"#{trial.number}", *(f"{name}={wording.show(value)}" for name, value in trial.params.items())])
+    return text if len(text) <= 300 else text[:299] + "…"
+
+
+def _next_rung(sweep: Sweep, step: int, end: int | None) -> int | None:
+    """Where a leg from `step` ends: at the next rung of a pruner that pauses there, else where the trial does."""
+    pruner = sweep.pruner or {}
+    if not pruner.get("pause"):
+        return end
+    rung, last = int(pruner["min_steps"]), end if end is not None else int(sweep.experiment.budget.get("steps", 0))
+    while rung <= step:
+        rung *= int(pruner["eta"])
+    return rung if rung < last else end
+
+
+def _value(run: Run, name: str) -> float | None:
+    """A metric or cost of a run that ended; None where it has none that is finite."""
+    value = run.cost.get(name.removeprefix(COST)) if name.startswith(COST) else run.summary.get(name)
+    return float(value) if value is not None else None
+
+
+def _means(sweep: Sweep, runs: Sequence[Run]) -> dict[str, float]:
+    """Objectives and constraints, averaged over the seeds; one that a run lacks is absent."""
+    names = [one["name"] for one in (*sweep.objectives, *sweep.constraints)]
+    found = {name: [value for run in runs if (value := _value(run, name)) is not None] for name in names}
+    return {name: fmean(values) for name, values in found.items() if len(values) == len(runs)}
+
+
+def _reached(sweep: Sweep, run: Run) -> dict[str, float]:
+    """What a run that was pruned had reached: the last finite value of the objective's curve."""
+    name = sweep.objectives[0]["name"]
+    values = [value for value in reader.series(store(), run.pk, name).values.tolist() if math.isfinite(value)]
+    return {name: values[-1]} if values else {}
+
+
+def _checkpoint(run: Run) -> Artifact | None:
+    return Artifact.objects.filter(run=run, name=CHECKPOINT).order_by("-attempt").first()
+
+
+def _end(search: "Search", trial: Trial, values: dict[str, float], at: Round, *, leg: Leg | None = None,
+         pruned: str = "") -> None:
+    """Tell the search what a trial found; what it makes of it (a value that is missing is a failure) stands."""
+    made = _checkpoint(leg.run) if leg is not None and leg.last_step is not None else None
+    step = leg.last_step if leg is not None and leg.last_step is not None else None
+    search.tell(trial.number, values, step=step, checkpoint=str(made.pk) if made else None, partial=bool(pruned))
+    told = search.told[trial.number]
+    trial.values, trial.feasible = values, told.feasible
+    if pruned:
+        trial.outcome = Outcome.PRUNED
+    else:
+        trial.outcome = Outcome.SUCCEEDED if told.failure is None else Outcome.FAILED
+    _settle(trial, pruned or told.failure or "", at)
+
+
+def _settle(trial: Trial, reason: str, at: Round) -> None:
+    trial.reason = reason[:LONGEST_REASON]
+    at.changed.append(trial)
+
+
+def _cancel(legs: Sequence[Leg], reason: str, at: Round) -> None:
+    at.cancelled |= {leg.run_id: reason for leg in legs}
+
+
+def _ask_to_end(runs: dict[int, str]) -> None:
+    for pk, reason in runs.items():
+        run = Run.objects.filter(pk=pk)
+        run.filter(state__in=(State.QUEUED, State.RUNNING), cancel_requested_at=None).update(
+            cancel_reason=reason[:200])
+        cancel_queued(run, reason=reason)
+        run.filter(state=State.RUNNING, cancel_requested_at=None).update(cancel_requested_at=Now())
