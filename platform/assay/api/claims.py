@@ -101,7 +101,7 @@ def list_claims(request: HttpRequest, query: Query[ClaimQuery]) -> dict[str, Any
 def get_claim(request: HttpRequest, system: str) -> dict[str, Any]:
     """A claim with its newest verdicts and all earlier ones."""
     user = caller(request).user
-    found = next((one for one in board(user, system) if one.claim), None)
+    found = next((one for one in board(user, system=system) if one.claim), None)
     if found is None or found.claim is None:
         raise Http404
     return _out(found) | {"history": [

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from django.db.models import QuerySet
 
-from assay.accounts.models import User
+from assay.accounts.models import Project, User
 from assay.accounts.permissions import visible_projects
 from assay.catalogue.models import Method
 
@@ -43,6 +43,20 @@ class System:
         """How many parts have which verdict; a system without a claim counts once, as not run."""
         return Counter(line.state for line in self.lines) if self.claim else Counter([State.NOT_RUN])
 
+    @property
+    def machines(self) -> list[str]:
+        """Where the newest verdicts come from, each once."""
+        told = dict.fromkeys(line.verdict.machines for line in self.lines if line.verdict)
+        return [machine for machine in told if machine]
+
+    @property
+    def changed(self) -> bool:
+        """Whether the claim has other parts, or another statement, than when it was judged."""
+        if self.claim is None or self.judgement is None:
+            return False
+        then = [part["name"] for part in self.judgement.parts]
+        return then != [part["name"] for part in self.claim.parts] or self.judgement.statement != self.claim.statement
+
     def matches(self, engine: str = "", verdict: str = "", text: str = "") -> bool:
         """`text`: every word of it occurs somewhere in what the board says of the system."""
         if (engine and engine != self.engine) or (verdict and verdict not in self.states):
@@ -61,10 +75,10 @@ def judgements(user: User) -> QuerySet[Judgement]:
     return Judgement.objects.filter(experiment__project__in=visible_projects(user))
 
 
-def board(user: User, system: str | None = None) -> list[System]:
-    """By engine and name; with `system` that one alone, when it has a claim."""
+def board(user: User, *, project: Project | None = None, system: str | None = None) -> list[System]:
+    """By engine and name, judged in `project` or in any; with `system` that one alone, when it has a claim."""
     claims = Claim.objects.defer("specs")
-    seen = judgements(user)
+    seen = judgements(user).filter(experiment__project=project) if project else judgements(user)
     if system is not None:
         claims, seen = claims.filter(system=system), seen.filter(system=system)
     newest, live = _newest(seen, judged=True), _newest(seen, judged=False)

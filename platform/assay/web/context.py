@@ -14,6 +14,7 @@ NAVIGATION = (
     ("home", "Home", "house", ("home",)),
     ("experiments", "Experiments", "list-ul", ("experiment", "run")),
     ("catalogue", "Catalogue", "journal-code", ("catalogue",)),
+    ("scoreboard", "Scoreboard", "clipboard-check", ("scoreboard", "claim")),
     ("fleet", "Fleet", "hdd-rack", ("fleet",)),
 )
 DASHBOARDS: list[tuple[str, str, str]] = []  # (url name, title, icon): filled in by `dashboards.urls`

@@ -26,14 +26,15 @@ def headlines(engine: str, problems: set[str]) -> dict[str, dict[str, Any]]:
     return {name: metrics[0] for name, metrics in known if metrics}
 
 
-def table(request: Request, found: Experiment, row: listing.Row) -> dict[str, Any]:
-    """What `parts/experiment_runs.html` shows. `headline` is None where the runs' problems have different ones."""
+def table(request: Request, found: Experiment, row: listing.Row, some: QuerySet[Run] | None = None) -> dict[str, Any]:
+    """What `parts/experiment_runs.html` shows: all of its runs, or `some`. `headline` is None where the runs' problems
+    have different ones."""
     problems = set(found.runs.order_by().values_list("problem", flat=True).distinct())
     first = headlines(found.engine, problems)
     names = {metric["name"] for metric in first.values()}
     headline = next(iter(first.values())) if len(names) == 1 and len(first) == len(problems) else None
     state = request.GET.get("state", "")
-    runs = found.runs.select_related("node").only(*FIELDS)
+    runs = (found.runs if some is None else some).select_related("node").only(*FIELDS)
     shown = _sorted(runs.filter(state=state) if state in State.values else runs, request.GET.get("sort", ""), headline)
     page = Paginator(shown, PER_PAGE).get_page(request.GET.get("runs"))
     return {

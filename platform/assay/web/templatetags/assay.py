@@ -11,6 +11,7 @@ from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from assay.claims.models import State as Verdict
 from assay.experiments.models import State
 
 from .. import numbers
@@ -39,6 +40,14 @@ STATE_ICONS = {
     State.LOST: "question-circle-fill",
 }
 
+VERDICTS = {  # the colour of a run's state, and an icon
+    Verdict.HOLDS: ("succeeded", "check-circle-fill"), Verdict.DIRECTION_ONLY: ("cancelled", "arrow-up"),
+    Verdict.DOES_NOT_HOLD: ("failed", "x-circle-fill"), Verdict.NOT_AT_THIS_SIZE: ("lost", "slash-circle-fill"),
+    Verdict.LOSES_HERE: ("timed_out", "arrow-down"), Verdict.MEASURED: ("running", "info-circle-fill"),
+    Verdict.BACKEND_MISSING: ("cancelled", "exclamation-triangle-fill"),
+    Verdict.NOT_RUN: ("queued", "question-circle-fill"),
+}
+
 
 @register.simple_tag
 def state(value: str, words: str = "") -> SafeString:
@@ -46,6 +55,13 @@ def state(value: str, words: str = "") -> SafeString:
     known = State(value)
     return format_html('<span class="state state-{}">{}{}</span>', known, icon(STATE_ICONS[known]),
                        words or State(known).label.lower())
+
+
+@register.simple_tag
+def verdict(value: str, words: str = "") -> SafeString:
+    """What became of a part of a claim: icon, word and colour."""
+    colour, name = VERDICTS[Verdict(value)]
+    return format_html('<span class="state state-{}">{}{}</span>', colour, icon(name), words or value)
 
 
 @register.simple_tag
@@ -103,6 +119,11 @@ def first_paragraph(docs: str) -> str:
 @register.filter
 def duration(seconds: float | None) -> str:
     return numbers.duration(seconds)
+
+
+@register.filter
+def about(seconds: float) -> str:
+    return numbers.about(seconds)
 
 
 @register.filter
