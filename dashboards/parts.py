@@ -9,6 +9,8 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import dash_ag_grid as dag
+from assay.web.styles import Style
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 from django.core.exceptions import BadRequest
 
@@ -148,6 +150,57 @@ def csv_file(name: str, rows: Rows) -> dict[str, str]:
     return {"content": text.getvalue(), "filename": f"{name}.csv", "type": "text/csv"}
 
 
+# -- grids ---------------------------------------------------------------------------------------------
+
+
+def grid(name: str, title: str, *controls: Any, **options: Any) -> html.Section:
+    """A sortable, filterable table with a choice of columns, which the browser remembers, and a CSV of what it shows.
+
+    A page's callback gives `columnDefs`, `rowData` (rows with an "id"), `style` (`grid_height`) of `name`, and the
+    style of `name`-part, which is hidden at first. `assets/grid.js` has cells ("Named", "Measured") and number formats.
+    """
+    columns = html.Details(className="menu", **marks("data", columns=name), children=[
+        html.Summary("Columns", className="button-quiet", title="Which columns are shown"),
+        html.Div(className="menu-body columns")])
+    save = html.Button("CSV", className="button-quiet", title="What the table shows", **marks("data", export=name))
+    return html.Section(id=f"{name}-part", className="part", style={"display": "none"}, children=[
+        html.Div(className="part-head", children=[
+            html.H2(title), html.Div([*controls, columns, save], className="end grid-do")]),
+        dag.AgGrid(
+            id=name, columnDefs=[], rowData=[], getRowId="params.data.id", className="grid",
+            defaultColDef={"sortable": True, "resizable": True, "filter": True},
+            eventListeners={"newColumnsLoaded": ["restoreColumns(params)"]},
+            dashGridOptions={"theme": {"function": "boardTheme(themeQuartz)"}, "animateRows": False,
+                             "enableCellTextSelection": True, "ensureDomOrder": True, "tooltipShowDelay": 400,
+                             "suppressDragLeaveHidesColumns": True, **options}),
+    ])
+
+
+def grid_height(rows: int) -> dict[str, str]:
+    """The style of a grid of so many rows: at most 16 are seen at once."""
+    return {"height": f"{36 + 18 + 32 * min(max(rows, 2), 16)}px"}
+
+
 def teach(title: str, text: str, *do: Any) -> html.Div:
     """An empty state: what to do next."""
     return html.Div(className="empty", children=[html.H2(title), html.P(text), *do])
+
+
+# -- tables --------------------------------------------------------------------------------------------
+
+
+def table(name: str, columns: Sequence[tuple[Any, str]], rows: Sequence[Sequence[Any]]) -> html.Div:
+    """A small table; `columns` are (head, class), `name` is what a screen reader calls it. A grid is for large ones."""
+    head = html.Thead(html.Tr([html.Th(title, scope="col", className=kind) for title, kind in columns]))
+    body = html.Tbody([html.Tr([
+        html.Th(cell, scope="row", className=kind) if at == 0 else html.Td(cell, className=kind)
+        for at, (cell, (_, kind)) in enumerate(zip(row, columns, strict=True))]) for row in rows])
+    return html.Div(className="table-wrap", tabIndex="0", role="region", **marks("aria", label=name),
+                    children=html.Table(className="data", children=[head, body]))
+
+
+def swatch(style: Style) -> html.Span:
+    """A piece of the line in which something is drawn."""
+    kind = {"solid": "solid", "dot": "dotted"}.get(style.dash, "dashed")
+    return html.Span(className="swatch", style={"borderTopColor": style.colour, "borderTopStyle": kind},
+                     **marks("aria", hidden="true"))

@@ -1,9 +1,10 @@
-"""Curves of several runs: one small multiple per metric, mean and band over seeds. Pure: arrays in, dict out.
+"""Curves of several runs: one small multiple per metric, mean and band over a group. Pure: arrays in, dict out.
 
 Figures are plain dicts (0.2 ms against 15 ms for `go.Figure`); arrays travel as Plotly's typed arrays.
 """
 
 import base64
+import functools
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
@@ -17,36 +18,59 @@ from numpy.typing import NDArray
 from .style import THEMES, faint
 
 Floats = NDArray[np.float64]
-X = Literal["step", "seconds"]
-Group = Literal["label", "run"]
-Band = Literal["minmax", "std", "none"]
+X = Literal["step", "seconds", "evaluations", "grad_evals", "energy"]
+Band = Literal["minmax", "std", "bootstrap", "none"]
+X_TITLES: Mapping[X, str] = {
+    "step": "step", "seconds": "seconds", "evaluations": "evaluations", "grad_evals": "gradient evaluations",
+    "energy": "energy [J]",
+}
+EACH_RUN = "run"  # the group that keeps every run for itself
 MOST_SVG_POINTS = 200_000  # beyond, WebGL; below, SVG is as fast and needs no graphics card
+MOST_VALUES = 2_000_000  # of a group on its common grid (16 MB); beyond, the grid is thinned
+MOST_GROUPS = 6  # keys that make up a group
+RESAMPLES = 1000
 ROW_HEIGHT = 320  # pixels
 MOST_SMOOTH = 0.99
 
 
 @dataclass(frozen=True)
 class Display:
-    """How curves are drawn. `smooth` is the EMA's weight, 0 (off) to 0.99. Raises `ValueError` for a wrong value."""
+    """How curves are drawn. `group`: see `groups`; `smooth` is the EMA's weight, 0 (off) to 0.99; `first` and `last`
+    are the range of x that is zoomed to, in its units. Raises `ValueError` for a wrong value."""
 
     x: X = "step"
-    group: Group = "label"
+    group: tuple[str, ...] = field(default=("label",), metadata={"most": MOST_GROUPS})
     band: Band = "minmax"
     smooth: float = 0.0
     log_x: bool = False
     log_y: bool = False
+    first: float | None = None
+    last: float | None = None
 
     def __post_init__(self) -> None:
-        for name, allowed in (("x", get_args(X)), ("group", get_args(Group)), ("band", get_args(Band))):
+        for name, allowed in (("x", get_args(X)), ("band", get_args(Band))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: one of {', '.join(allowed)}")
+        if not self.group:
+            raise ValueError("group: at least one key")
         if not 0 <= self.smooth <= MOST_SMOOTH:
             raise ValueError(f"smooth: 0 to {MOST_SMOOTH}")
+
+    @property
+    def each_run(self) -> bool:
+        return EACH_RUN in self.group
+
+    @property
+    def zoom(self) -> tuple[float, float] | None:
+        """What is zoomed to; None: everything."""
+        if self.first is None or self.last is None or not self.first < self.last:
+            return None
+        return self.first, self.last
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One metric of one run. `x` and `y` have one shape; `y` may hold NaN and infinities."""
+    """One metric of one run of the group `label`. `x` and `y` have one shape; `y` may hold NaN and infinities."""
 
     metric: str
     label: str
@@ -77,7 +101,7 @@ def lines(curves: Sequence[Curve], display: Display, points: int = 1000) -> list
     """What to draw of `curves`, at most about `points` points each."""
     groups: dict[tuple[str, str, int], list[Curve]] = {}
     for curve in curves:
-        run = curve.run if display.group == "run" else 0
+        run = curve.run if display.each_run else 0
         groups.setdefault((curve.metric, curve.label, run), []).append(curve)
     return [drawn for group in groups.values() if (drawn := _line(group, display, points)).x.size]
 
@@ -86,6 +110,8 @@ def _line(group: Sequence[Curve], display: Display, points: int) -> Line:
     ordered = [in_order(curve.x, curve.y) for curve in group]
     lost = np.unique(np.concatenate([x[breaks(y)] for x, y in ordered]))
     grid, values = on_one_grid(ordered)
+    if display.band == "bootstrap":
+        grid, values = binned(grid, values, points)  # before the resampling, which is the dearest of the bands
     n = np.isfinite(values).sum(axis=0)
     low, high = spread(values, n, display.band)
     grid, middle, low, high, n = thinned(grid, mean(values, n), low, high, n, points)
@@ -123,9 +149,15 @@ def on_one_grid(curves: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats
     """The union of all x, and per curve its values there: (x: [m], values: [curves, m]).
 
     Between a curve's own points the value is interpolated; outside its range and beside a non-finite value it
-    is NaN, so a gap stays a gap.
+    is NaN, so a gap stays a gap. Of a union that makes more than `MOST_VALUES` values, evenly many x are left out.
     """
+    if len(curves) == 1:
+        x, y = curves[0]
+        return x, np.where(np.isfinite(y), y, np.nan)[np.newaxis]
     grid = np.unique(np.concatenate([x for x, _ in curves]))
+    most = max(2, MOST_VALUES // len(curves))
+    if grid.size > most:
+        grid = grid[np.linspace(0, grid.size - 1, most).astype(int)]
     values = np.full((len(curves), grid.size), np.nan)
     for row, (x, y) in zip(values, curves, strict=True):
         if x.size:
@@ -140,9 +172,11 @@ def mean(values: Floats, n: NDArray[np.int64]) -> Floats:
 
 
 def spread(values: Floats, n: NDArray[np.int64], band: Band) -> tuple[Floats | None, Floats | None]:
-    """Lower and upper edge per column: smallest and largest, or mean -+ sample standard deviation."""
-    if band == "none":
+    """Lower and upper edge per column: smallest and largest, mean -+ sample standard deviation, or `bootstrap`."""
+    if band == "none" or len(values) == 1:
         return None, None
+    if band == "bootstrap":
+        return bootstrap(values)
     finite = np.isfinite(values)
     if band == "minmax":
         low = np.where(finite, values, np.inf).min(axis=0)
@@ -152,6 +186,49 @@ def spread(values: Floats, n: NDArray[np.int64], band: Band) -> tuple[Floats | N
     squares = np.where(finite, (values - middle) ** 2, 0.0).sum(axis=0)
     width = np.sqrt(squares / np.maximum(n - 1, 1))
     return middle - width, middle + width
+
+
+def bootstrap(values: Floats) -> tuple[Floats, Floats]:
+    """The 95 % percentile interval of each column's mean, over `RESAMPLES` resamples of the rows (runs), the same ones
+    whenever there are as many rows. Non-finite values do not count; NaN where a column has none."""
+    times = _resamples(len(values))
+    finite = np.isfinite(values)
+    total = np.where(finite, values, 0.0).T @ times.T  # [columns, resamples]
+    if finite.all():
+        means = total / len(values)
+        means.sort(axis=1)
+        counted = np.full(len(means), RESAMPLES)
+    else:
+        weight = finite.T.astype(float) @ times.T
+        means = np.where(weight > 0, total / np.maximum(weight, 1), np.nan)
+        means.sort(axis=1)  # NaN last
+        counted = (weight > 0).sum(axis=1)
+    return _quantile(means, counted, 0.025), _quantile(means, counted, 0.975)
+
+
+@functools.lru_cache(maxsize=64)
+def _resamples(rows: int) -> Floats:
+    """How often each row is drawn in each resample: [resamples, rows]."""
+    return np.random.default_rng(0).multinomial(rows, np.full(rows, 1 / rows), size=RESAMPLES).astype(float)
+
+
+def _quantile(ordered: Floats, counted: NDArray[np.int64], q: float) -> Floats:
+    """The quantile of the first `counted` numbers of each sorted row, interpolated; NaN where none counts."""
+    at = q * np.maximum(counted - 1, 0)
+    rows, low = np.arange(len(ordered)), np.floor(at).astype(int)
+    below, above = ordered[rows, low], ordered[rows, np.ceil(at).astype(int)]
+    return below + (at - low) * (above - below)
+
+
+def binned(x: Floats, values: Floats, points: int) -> tuple[Floats, Floats]:
+    """At most `points` columns of `values` [rows, m]: the means of neighbours; non-finite ones do not count."""
+    if x.size <= points:
+        return x, values
+    starts = np.linspace(0, x.size, points, endpoint=False).astype(int)
+    finite = np.isfinite(values)
+    count = np.add.reduceat(finite.astype(int), starts, axis=1)
+    total = np.add.reduceat(np.where(finite, values, 0.0), starts, axis=1)
+    return x[np.append(starts[1:], x.size) - 1], np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def thinned(
@@ -182,8 +259,7 @@ def ema(x: Floats, y: Floats, weight: float) -> Floats:
     spacing = (x[-1] - x[0]) / (x.size - 1) if x.size > 1 else 1.0
     gaps: Floats = np.diff(x, prepend=x[:1]) / spacing if spacing > 0 else np.ones(x.shape)
     value = total = 0.0
-    for at, (gap, new) in enumerate(zip(gaps.tolist(), y.tolist(), strict=True)):
-        keep = weight**gap
+    for at, (keep, new) in enumerate(zip((weight**gaps).tolist(), y.tolist(), strict=True)):
         if not math.isfinite(new):
             continue
         value = keep * value + (1 - weight) * new
@@ -336,21 +412,27 @@ def _layout(
         "dragmode": "zoom",
         # What was zoomed or hidden stays so while points arrive; another axis starts anew.
         "uirevision": f"{display.x}|{display.log_x}|{display.log_y}|{'|'.join(metrics)}",
+        "meta": {"zoom": display.zoom},
         "annotations": [],
     }
     across, down = 56 / 1000 if columns > 1 else 0.0, 74 / plot
     width, tall = (1 - across * (columns - 1)) / columns, (1 - down * (rows - 1)) / rows
     line = {"gridcolor": colours["grid"], "zeroline": False, "linecolor": colours["grid"],
             "tickcolor": colours["quiet"], "automargin": True}
+    zoomed = {}
+    if display.zoom is not None:
+        ends = [math.log10(end) for end in display.zoom if end > 0] if display.log_x else list(display.zoom)
+        zoomed = {"range": ends, "autorange": False} if len(ends) == 2 else {}
+    title = {"title": {"text": X_TITLES[display.x], "font": {"color": colours["quiet"]}, "standoff": 6}}
     for number, metric in enumerate(metrics):
         row, column = divmod(number, columns)
         left, roof = column * (width + across), 1 - row * (tall + down)
         lowest = number + columns >= len(metrics)
         layout["xaxis" + _axis("", number + 1)] = {
             **line, "anchor": _axis("y", number + 1), "domain": [left, min(1, left + width)],
-            "type": "log" if display.log_x else "linear", "showline": True,
+            "type": "log" if display.log_x else "linear", "showline": True, **zoomed,
             **({"matches": "x"} if number else {}),
-            **({"title": {"text": display.x, "font": {"color": colours["quiet"]}, "standoff": 6}} if lowest else {}),
+            **(title if lowest else {}),
         }
         layout["yaxis" + _axis("", number + 1)] = {
             **line, "anchor": _axis("x", number + 1), "domain": [max(0, roof - tall), roof],

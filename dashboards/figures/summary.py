@@ -1,100 +1,118 @@
-"""The table under the curves: a row per label or run, mean and spread over its runs. Pure: numbers in, rows out."""
+"""The table under the curves: a row per group, mean and spread over its runs. Pure: numbers in, rows out.
+
+A row is what the grid takes: `c0`, `c1` ... are the columns' means, `s0` ... their spreads, `d0` ... the difference to
+the reference in percent. What is missing or not finite is absent.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
-from assay.web.numbers import like, short
+import numpy as np
+from assay.experiments.results import Column
+from assay.web.styles import Style
+from numpy.typing import NDArray
 
-COSTS = {"seconds": ("time", "s", "min"), "peak_memory": ("peak memory", "MB", "min")}
+from .curves import Floats
+
 UNDER_WAY = {"queued", "running"}
+ARROWS = {"max": " ↑", "min": " ↓"}
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What one run came to: `values` by metric or cost; `state` its state. Non-finite or missing: absent."""
+class Group:
+    """Runs that make one row. `states`: how many are in each; `address`: where its name leads."""
 
-    label: str
-    run: int
     name: str
-    state: str
-    values: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Column:
-    """`direction`: "min" or "max" is better, "" unknown."""
-
-    key: str
-    title: str
-    unit: str
-    direction: str
-
-
-@dataclass(frozen=True)
-class Cell:
-    """`text` as shown, `full` with all digits for the hover, `best` in its column."""
-
-    text: str
-    full: str = ""
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class Row:
-    label: str
-    name: str
-    run: int | None
     states: Mapping[str, int]
-    cells: Sequence[Cell] = field(default_factory=tuple)
+    style: Style
+    address: str = ""
 
 
-def summary(measured: Sequence[Measured], columns: Sequence[Column], group: str) -> list[Row]:
-    """A row per label (`group` "label") or per run ("run"), in the order given; the best mean per column is marked."""
-    groups: dict[tuple[str, int], list[Measured]] = {}
-    for one in measured:
-        groups.setdefault((one.label, one.run if group == "run" else 0), []).append(one)
-    means = [{column.key: _moments(members, column.key) for column in columns} for members in groups.values()]
-    ended = [all(member.state not in UNDER_WAY for member in members) for members in groups.values()]
-    best = {  # what is still under way has not won anything
-        column.key: _best([row[column.key][0] for row, over in zip(means, ended, strict=True) if over],
-                          column.direction)
-        for column in columns
-    }
-    rows = []
-    for ((label, run), members), row in zip(groups.items(), means, strict=True):
-        states: dict[str, int] = {}
-        for member in members:
-            states[member.state] = states.get(member.state, 0) + 1
-        done = not UNDER_WAY & states.keys()
-        cells = [_cell(*row[column.key], best[column.key] if done else math.nan) for column in columns]
-        rows.append(Row(label, members[0].name if run else label, run or None, states, cells))
-    return rows
+@dataclass(frozen=True)
+class Moments:
+    """Of each group and column: the mean, the sample standard deviation (NaN for fewer than two values) and the number
+    of finite values; all of shape [groups, columns]."""
+
+    mean: Floats
+    spread: Floats
+    n: NDArray[np.int64]
 
 
-def _moments(members: Sequence[Measured], key: str) -> tuple[float, float, int]:
-    """Mean, sample standard deviation and number of the finite values; NaN where there are too few."""
-    values = [value for member in members if math.isfinite(value := member.values.get(key, math.nan))]
-    if not values:
-        return math.nan, math.nan, 0
-    middle = math.fsum(values) / len(values)
-    if len(values) == 1:
-        return middle, math.nan, 1
-    return middle, math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (len(values) - 1)), len(values)
+def moments(values: Floats, member: NDArray[np.int64], groups: int) -> Moments:
+    """`values` [runs, columns]; `member` [runs]: the group of each run, from 0."""
+    shape = (groups, values.shape[1])
+    n, mean, spread = np.zeros(shape, int), np.full(shape, np.nan), np.full(shape, np.nan)
+    for at, column in enumerate(values.T):
+        finite = np.isfinite(column)
+        of, one = member[finite], column[finite]
+        n[:, at] = np.bincount(of, minlength=groups)
+        any_, several = n[:, at] > 0, n[:, at] > 1
+        middle = np.bincount(of, one, groups) / np.maximum(n[:, at], 1)
+        squares = np.bincount(of, (one - middle[of]) ** 2, groups)
+        mean[any_, at] = middle[any_]
+        spread[several, at] = np.sqrt(squares[several] / (n[several, at] - 1))
+    return Moments(mean, spread, n)
 
 
-def _best(means: Sequence[float], direction: str) -> float:
-    """The best of `means`; NaN when fewer than two can be compared."""
-    finite = [value for value in means if math.isfinite(value)]
-    if len(finite) < 2 or not direction:
-        return math.nan
-    return max(finite) if direction == "max" else min(finite)
+def best(mean: Floats, ended: Sequence[bool], columns: Sequence[Column]) -> list[float | None]:
+    """The best mean of each column among the groups that ended; None without a direction, or with nothing to beat."""
+    found: list[float | None] = []
+    for column, means in zip(columns, mean.T, strict=True):
+        among = means[np.isfinite(means) & np.array(ended, bool)]
+        pick = among.max if column.direction == "max" else among.min
+        found.append(float(pick()) if column.direction and among.size > 1 else None)
+    return found
 
 
-def _cell(middle: float, spread: float, n: int, best: float) -> Cell:
-    if not n:
-        return Cell("–")
-    if n == 1:
-        return Cell(short(middle), f"{middle!r}", middle == best)
-    shown = like(spread, middle) if spread > 1e-9 * abs(middle) else "0"  # else it is rounding
-    return Cell(f"{short(middle)} ± {shown}", f"{middle!r} ± {spread!r} (n {n})", middle == best)
+def percent(mean: Floats, reference: int) -> Floats:
+    """How far each group's means lie from those of group `reference`, in percent of these; NaN where they are 0."""
+    base = np.where(mean[reference] == 0, np.nan, mean[reference])
+    return (mean - base) / np.abs(base) * 100
+
+
+def rows(groups: Sequence[Group], found: Moments, reference: int | None = None) -> list[dict[str, Any]]:
+    """What the grid shows, in the order of `groups`."""
+    means, spreads = found.mean.tolist(), found.spread.tolist()
+    off = percent(found.mean, reference).tolist() if reference is not None else []
+    made = []
+    for at, group in enumerate(groups):
+        row: dict[str, Any] = {"id": group.name, "name": group.name, "state": states(group.states),
+                               "runs": sum(group.states.values()), "colour": group.style.colour,
+                               "dash": group.style.dash, "href": group.address, "reference": at == reference}
+        numbers = [("c", means[at]), ("s", spreads[at])] + ([("d", off[at])] if off and at != reference else [])
+        for letter, values in numbers:
+            row |= {f"{letter}{place}": value for place, value in enumerate(values) if math.isfinite(value)}
+        made.append(row)
+    return made
+
+
+def states(counts: Mapping[str, int]) -> str:
+    """"succeeded", or "2 succeeded, 1 failed" when there is more to say."""
+    if len(counts) == 1:
+        return next(iter(counts)).replace("_", " ")
+    return ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in counts.items())
+
+
+def heads(columns: Sequence[Column], bests: Sequence[float | None], first: str) -> list[dict[str, Any]]:
+    """The grid's columns: name, state, runs, then a number each. `first` is the name column's title."""
+    made: list[dict[str, Any]] = [
+        {"colId": "name", "field": "name", "headerName": first, "pinned": "left", "cellRenderer": "Named",
+         "minWidth": 130, "width": 240, "lockVisible": True, "filter": "agTextColumnFilter"},
+        {"colId": "state", "field": "state", "headerName": "State", "width": 120, "filter": "agTextColumnFilter"},
+        {"colId": "runs", "field": "runs", "headerName": "Runs", "width": 84, "type": "rightAligned",
+         "filter": "agNumberColumnFilter"},
+    ]
+    for place, (column, top) in enumerate(zip(columns, bests, strict=True)):
+        unit = "" if column.unit in ("", "B") else f" [{column.unit}]"  # bytes carry theirs in the cell
+        made.append({
+            "colId": f"{column.kind}.{column.name}", "field": f"c{place}", "type": "rightAligned", "width": 168,
+            "headerName": f"{column.title}{unit}{ARROWS.get(column.direction, '')}", "headerTooltip": column.name,
+            "cellRenderer": "Measured", "filter": "agNumberColumnFilter",
+            "cellRendererParams": {"place": place, "best": top, "direction": column.direction,
+                                   "bytes": column.unit == "B"},
+            "tooltipValueGetter": {"function": f"inFull(params, {place})"},
+            "comparator": {"function": "missingLast"},
+        })
+    return made

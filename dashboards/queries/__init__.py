@@ -4,20 +4,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from assay.accounts.models import Project
 from assay.accounts.permissions import visible_projects
 from assay.catalogue.models import Method, Problem
 from assay.experiments.models import Experiment, Run, State
-from assay.metrics import reader
-from assay.metrics.store import store
 from django.db.models import Q, QuerySet
 
-from ..figures.curves import Curve, Floats
-
 MOST_EXPERIMENTS = 200  # offered at once; a search finds the others
-MOST_RUNS = 300  # drawn at once
-SECONDS = "seconds"  # the key under which every run reports its clock
 WAITING = (State.QUEUED, State.RUNNING)
 
 
@@ -35,23 +28,6 @@ def experiments(
     newest = list(wanted.order_by("-pk")[:MOST_EXPERIMENTS])
     missing = set(also) - {experiment.pk for experiment in newest}
     return newest + (list(found.filter(pk__in=missing)) if missing else [])
-
-
-def runs_of(user: Any, experiment_ids: Collection[int], also: Collection[int] = ()) -> list[Run]:
-    """Every run of the experiments and those numbered in `also`, oldest first, without their large fields."""
-    wanted = Q(experiment_id__in=experiment_ids) | Q(pk__in=also)
-    return list(_runs(user).filter(wanted).order_by("pk")) if experiment_ids or also else []
-
-
-def chosen_runs(user: Any, experiment_ids: Collection[int], run_ids: Collection[int]) -> list[Run]:
-    """The runs of a selection: those numbered, else all of its experiments."""
-    return runs_of(user, (), run_ids) if run_ids else runs_of(user, experiment_ids)
-
-
-def metric_names(user: Any, runs: Sequence[Run]) -> list[str]:
-    """The names of all metrics that `runs` reported, but for the clock."""
-    seen = reader.keys(store(), _visible(user, runs))
-    return sorted({key for keys in seen.values() for key in keys} - {SECONDS})
 
 
 @dataclass(frozen=True)
@@ -83,46 +59,6 @@ def method_order(runs: Sequence[Run]) -> list[str]:
     """The catalogue's methods of the engines of `runs`, by name: what fixes a method's colour."""
     known = Method.objects.filter(engine_id__in={run.engine for run in runs}).order_by("engine_id", "name")
     return list(known.values_list("name", flat=True))
-
-
-def curves(user: Any, runs: Sequence[Run], metrics: Sequence[str], x: str, points: int = 1000) -> list[Curve]:
-    """The curves of `metrics` over "step" or "seconds", each of at most `points` points."""
-    visible = set(_visible(user, runs))
-    runs = [run for run in runs if run.pk in visible]
-    keys = [*metrics, SECONDS] if x == SECONDS else list(metrics)
-    if not runs or not metrics:
-        return []
-    read = reader.many(store(), [run.pk for run in runs], keys, points=points)
-    label = labels(runs)
-    found = []
-    for metric in metrics:
-        for run in runs:
-            series = read.get((run.pk, metric))
-            if series is None or not len(series.steps):
-                continue
-            along = series.steps.astype(float)
-            if x == SECONDS:
-                clock = read.get((run.pk, SECONDS))
-                if clock is None or not len(clock.steps):
-                    continue
-                along = seconds_at(along, clock.steps.astype(float), clock.values)
-            found.append(Curve(metric, label[run.pk], run.pk, name_of(run), along, series.values))
-    return found
-
-
-def seconds_at(steps: Floats, clock_steps: Floats, clock: Floats) -> Floats:
-    """The method's clock at `steps`: exact where it was read, interpolated between, NaN outside. Of several
-    readings at one step the last counts."""
-    order = np.argsort(clock_steps, kind="stable")
-    at, read = clock_steps[order], clock[order]
-    last = np.append(at[1:] != at[:-1], True)
-    return np.interp(steps, at[last], read[last], left=np.nan, right=np.nan)
-
-
-def labels(runs: Sequence[Run]) -> dict[int, str]:
-    """What each run is grouped by: its label, told apart by experiment where there are several."""
-    several = len({run.experiment_id for run in runs}) > 1
-    return {run.pk: f"#{run.experiment_id} {run.label}" if several else run.label for run in runs}
 
 
 def name_of(run: Run) -> str:

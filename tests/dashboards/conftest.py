@@ -3,13 +3,14 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from assay.accounts.models import Membership, Project, Role, User
 from assay.catalogue.models import Engine, Method, Problem
 from assay.experiments.models import Experiment, Run
-from assay.metrics.store import Batch, Store
+from assay.metrics.store import Batch, Store, store
 from assay.metrics.writer import write
 
 METRICS = [
@@ -30,9 +31,9 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def metric_store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    made = Store(f"sqlite:///{shutil.copy(empty_store, tmp_path / 'metrics.sqlite3')}")
-    monkeypatch.setattr("dashboards.queries.store", lambda: made)
+def metric_store(empty_store: Path, tmp_path: Path, settings: Any) -> Iterator[Store]:
+    settings.METRICS_URL = f"sqlite:///{shutil.copy(empty_store, tmp_path / 'metrics.sqlite3')}"
+    made = store()
     yield made
     made.dispose()
 
@@ -75,9 +76,11 @@ def compared(project: Project, member: User, catalogue: None, metric_store: Stor
         for m, method in enumerate(methods):
             for seed in range(seeds):
                 accuracy = m + seed / 10 + STEPS / 1000
+                spec = {"engine": "optimizers", "problem": {"id": "mlp-digits", "size": "quick"}, "seed": seed,
+                        "method": {"id": method, "lr": (m + 1) / 10, "clip": 1.0}, "budget": {"steps": 50}}
                 run = Run.objects.create(
                     experiment=experiment, index=m * seeds + seed + 1, engine="optimizers", problem="mlp-digits",
-                    method=method, label=method, seed=seed, spec={}, spec_hash="", version="1", state=state,
+                    method=method, label=method, seed=seed, spec=spec, spec_hash="", version="1", state=state,
                     summary={"val/accuracy": float(accuracy[-1])}, cost={"seconds": 2.0 + m, "peak_memory": 2e8})
                 batches += [Batch(run.pk, 1, "val/accuracy", STEPS, accuracy),
                             Batch(run.pk, 1, "val/loss", STEPS, 3 - accuracy),

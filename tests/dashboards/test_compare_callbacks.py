@@ -17,8 +17,8 @@ from tests.dashboards.asking import props, signed_in
 
 Make = Callable[..., Experiment]
 ADDRESS = "/dashboards/compare/_dash-update-component"
-FOLLOW, DRAW, DOWNLOAD = "location.search", "curves-figure.data", "curves-file.data"
-DISPLAY = {"x": "step", "group": "label", "band": "minmax", "smooth": 0, "log": []}
+FOLLOW, DRAW, DOWNLOAD, TABULATE = "location.search", "curves-figure.data", "curves-file.data", "table.columnDefs"
+DISPLAY = {"x": "step", "group": ["label"], "band": "minmax", "smooth": 0, "log": []}
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def call(client: Client, first_output: str, changed: str = "", **values: Any) ->
     return asking.call(client, "compare", first_output, changed, **values)
 
 
-def test_a_member_sees_the_curves_and_the_table(experiment: Experiment, member: User) -> None:
+def test_a_member_sees_the_curves(experiment: Experiment, member: User) -> None:
     shown = props(call(signed_in(member), DRAW, location=f"?experiment={experiment.pk}"))
     lines = [trace for trace in shown["curves-figure.data"]["data"] if trace.get("hovertemplate")]
     assert sorted({trace["name"] for trace in lines}) == ["adamw", "sgd"]
@@ -39,8 +39,6 @@ def test_a_member_sees_the_curves_and_the_table(experiment: Experiment, member: 
     assert unpacked(sgd["y"]) == pytest.approx([0.1, 0.11, 0.12, 0.13, 0.14])
     titles = [note["text"] for note in shown["curves-figure.data"]["layout"]["annotations"]]
     assert titles == ["Accuracy", "Loss [nats]"]
-    table = json.dumps(shown["table.children"], ensure_ascii=False)
-    assert "0.14 ± 0.10" in table and "1.14 ± 0.10" in table and "Accuracy ↑" in table
     assert "6 succeeded" in json.dumps(shown["note.children"])
     assert shown["tick.disabled"] is True and shown["empty.children"] is None
 
@@ -56,10 +54,78 @@ def test_the_url_s_choices_are_drawn(experiment: Experiment, member: User) -> No
     assert figure["layout"]["yaxis"]["type"] == "log" and figure["layout"]["xaxis"]["title"]["text"] == "seconds"
 
 
-def test_a_row_of_one_run_links_to_it(experiment: Experiment, member: User) -> None:
+def test_the_table_holds_metrics_and_costs_of_each_group(experiment: Experiment, member: User) -> None:
+    shown = props(call(signed_in(member), TABULATE, location=f"?experiment={experiment.pk}&reference=sgd"))
+    heads = {head["headerName"]: head for head in shown["table.columnDefs"]}
+    assert list(heads)[:5] == ["Group", "State", "Runs", "Accuracy ↑", "Loss [nats] ↓"] and "Peak memory ↓" in heads
+    assert heads["Accuracy ↑"]["cellRendererParams"]["best"] == pytest.approx(1.24 - 0.1)
+    adamw, sgd = shown["table.rowData"]
+    assert (adamw["name"], adamw["runs"], adamw["state"]) == ("adamw", 3, "succeeded")
+    assert (sgd["c0"], sgd["s0"]) == (pytest.approx(0.14), pytest.approx(0.1))  # mean of 0.04, 0.14, 0.24
+    assert adamw["d0"] == pytest.approx(100 * (1.14 / 0.14 - 1)) and "d0" not in sgd
+    assert sgd["c1"] == pytest.approx(3 - 0.14)  # not summed up: what was reported last
+    assert [option["value"] for option in shown["reference.options"]] == ["adamw", "sgd"]
+    assert shown["table-part.style"] == {"display": "block"}
+    different = json.dumps(shown["difference.children"])
+    assert "method.lr" in different and "0.2" in different and "clip" not in different and "size" not in different
+
+
+def test_rows_lead_to_their_runs(experiment: Experiment, member: User) -> None:
     run = Run.objects.filter(experiment=experiment).first()
-    table = json.dumps(props(call(signed_in(member), DRAW, location=f"?run={run.pk}&group=run"))["table.children"])
-    assert f"/runs/{run.pk}" in table
+    search = f"?experiment={experiment.pk}&group=run"
+    each = props(call(signed_in(member), TABULATE, location=search))["table.rowData"]
+    assert len(each) == 6 and f"/runs/{run.pk}" in [row["href"] for row in each]
+    groups = props(call(signed_in(member), TABULATE, location=f"?experiment={experiment.pk}"))["table.rowData"]
+    shown = props(call(signed_in(member), TABULATE, location="?" + groups[1]["href"].split("?")[1]))["table.rowData"]
+    assert [row["href"] for row in shown] == [row["href"] for row in each if row["name"].startswith("sgd")]
+
+
+def test_runs_are_grouped_by_any_parameter(experiment: Experiment, member: User) -> None:
+    search = f"?experiment={experiment.pk}&group=problem.size&group=method.lr"
+    shown = props(call(signed_in(member), TABULATE, location=search))
+    assert [row["name"] for row in shown["table.rowData"]] == ["size=quick · lr=0.2", "size=quick · lr=0.1"]
+    lines = props(call(signed_in(member), DRAW, location=search))["curves-figure.data"]["data"]
+    assert {trace["name"] for trace in lines} == {"size=quick · lr=0.1", "size=quick · lr=0.2"}
+    options = props(call(signed_in(member), FOLLOW, location=search, **DISPLAY))["group.options"]
+    values = [option["value"] for option in options]
+    assert {"label", "run", "method.lr", "problem.size"} <= set(values) and "method.clip" not in values
+
+
+def test_what_only_changes_the_chart_leaves_the_table_alone(experiment: Experiment, member: User) -> None:
+    search = f"?experiment={experiment.pk}"
+    first = props(call(signed_in(member), TABULATE, location=search))
+    zoomed = call(signed_in(member), TABULATE, "location.search", location=search + "&first=1&last=20&smooth=0.5",
+                  listed=first["listed.data"])
+    assert zoomed.status_code == 204 or props(zoomed) == {}
+    other = props(call(signed_in(member), TABULATE, "location.search", location=search + "&group=run",
+                       listed=first["listed.data"]))
+    assert len(other["table.rowData"]) == 6
+
+
+def test_a_zoom_draws_its_range(experiment: Experiment, member: User) -> None:
+    search = f"?experiment={experiment.pk}&first=10&last=30"
+    figure = props(call(signed_in(member), DRAW, location=search))["curves-figure.data"]
+    assert figure["layout"]["xaxis"]["range"] == [10, 30] and figure["layout"]["meta"] == {"zoom": [10, 30]}
+    kept = props(call(signed_in(member), FOLLOW, "smooth.value", location=search, experiments=[experiment.pk],
+                      **{**DISPLAY, "smooth": 0.5}))["location.search"]
+    assert kept == f"?experiment={experiment.pk}&smooth=0.5&first=10.0&last=30.0"
+    dropped = props(call(signed_in(member), FOLLOW, "x.value", location=search, experiments=[experiment.pk],
+                         **{**DISPLAY, "x": "seconds"}))["location.search"]
+    assert dropped == f"?experiment={experiment.pk}&x=seconds"
+
+
+def test_only_clocks_that_were_reported_are_offered(experiment: Experiment, member: User) -> None:
+    shown = props(call(signed_in(member), FOLLOW, location=f"?experiment={experiment.pk}", **DISPLAY))
+    assert [option["value"] for option in shown["x.options"]] == ["step", "seconds"]
+
+
+def test_filters_choose_runs_and_narrow_each_other(experiment: Experiment, member: User) -> None:
+    shown = props(call(signed_in(member), FOLLOW, "methods.value", location="", methods=["sgd"], **DISPLAY))
+    assert shown["location.search"] == "?method=sgd"
+    assert len(shown["runs.options"]) == 3
+    assert [option["value"] for option in shown["methods.options"]] == ["adamw", "sgd"]
+    table = props(call(signed_in(member), TABULATE, location="?method=sgd"))
+    assert [row["name"] for row in table["table.rowData"]] == ["sgd"]
 
 
 def test_it_refreshes_while_a_run_is_under_way(compared: Make, member: User) -> None:
@@ -79,7 +145,9 @@ def test_waiting_runs_without_points_say_so(compared: Make, member: User) -> Non
 
 
 @pytest.mark.parametrize(("search", "words"), [("", "Pick an experiment"), ("?experiment=999999", "Nothing here"),
-                                               ("?experiment={pk}&metric=no", "Nothing to draw")])
+                                               ("?experiment={pk}&metric=no", "Nothing to draw"),
+                                               ("?experiment={pk}&x=energy", "over energy"),
+                                               ("?method=no", "No run matches")])
 def test_what_to_do_next_when_there_is_nothing(
     experiment: Experiment, member: User, search: str, words: str
 ) -> None:
@@ -100,7 +168,7 @@ def test_controls_follow_the_url(experiment: Experiment, member: User) -> None:
     assert shown["experiments.value"] == [experiment.pk] and shown["runs.value"] == [run.pk]
     assert shown["metrics.value"] == ["val/loss"]
     assert (shown["x.value"], shown["group.value"], shown["band.value"], shown["smooth.value"], shown["log.value"]) == (
-        "seconds", "label", "std", 0.3, ["log_x"])
+        "seconds", ["label"], "std", 0.3, ["log_x"])
     assert [option["value"] for option in shown["experiments.options"]] == [experiment.pk]
     assert len(shown["runs.options"]) == 6
     assert [option["value"] for option in shown["metrics.options"]] == ["val/accuracy", "val/loss"]
@@ -117,7 +185,8 @@ def test_the_url_follows_the_controls(experiment: Experiment, member: User) -> N
     ("x", "forged"), ("x", None), ("x", ["step"]), ("group", {}), ("band", 1), ("smooth", 7), ("smooth", "0.5"),
     ("log", "log_x"), ("log", [1]), ("metrics", [{}]), ("metrics", "val/loss"), ("experiments", ["1"]),
     ("experiments", [True]), ("runs", [-1]), ("runs", [2**63]), ("runs", 5), ("location", 5),
-    ("experiments.search_value", {}),
+    ("experiments.search_value", {}), ("engines", [1]), ("tags", "paper"), ("text", 5), ("text", "a\0b"),
+    ("methods", ["a\0b"]), ("reference", 1), ("group", "label"), ("group", [1]),
 ])
 def test_a_forged_value_of_a_control_is_a_bad_request(member: User, control: str, value: object) -> None:
     asked = {"location": "", **DISPLAY} | {control: value}
@@ -164,7 +233,7 @@ def test_every_callback_gives_a_stranger_nothing(experiment: Experiment, member:
              "experiments.search_value": "Digits", "curves-csv": 1, **DISPLAY}
     secrets = ("Digits", "sgd", "adamw", "bdata", f"#{experiment.pk}", "0.1")
     outputs = list(asking.server_callbacks(signed_in(stranger), "compare"))
-    assert sorted(outputs) == sorted([FOLLOW, DRAW, DOWNLOAD])  # a new callback must be asked here too
+    assert sorted(outputs) == sorted([FOLLOW, DRAW, DOWNLOAD, TABULATE])  # a new callback must be asked here too
     for output in outputs:
         for changed in ("", "x.value"):
             told = call(signed_in(stranger), output, changed, **asked)

@@ -14,6 +14,8 @@ from dashboards.figures.curves import (
     Curve,
     Display,
     beside,
+    binned,
+    bootstrap,
     breaks,
     ema,
     figure,
@@ -55,8 +57,50 @@ def test_mean_and_band_over_seeds() -> None:
     assert line.low is None and line.high is None
 
 
+def test_the_bootstrap_band_is_scipy_s() -> None:
+    from scipy.stats import bootstrap as reference
+
+    values = np.random.default_rng(1).exponential(size=(12, 5))
+    low, high = bootstrap(values)
+    usual = reference((values,), np.mean, axis=0, n_resamples=20_000, method="percentile", vectorized=True, rng=0)
+    width = usual.confidence_interval.high - usual.confidence_interval.low
+    assert (np.abs(low - usual.confidence_interval.low) < 0.06 * width).all()
+    assert (np.abs(high - usual.confidence_interval.high) < 0.06 * width).all()
+
+
+def test_the_bootstrap_band_is_the_same_every_time_and_passes_over_gaps() -> None:
+    values = np.array([[1.0, 1, nan, 5], [3, nan, nan, 5], [8, 2, inf, 5]])
+    low, high = bootstrap(values)
+    np.testing.assert_array_equal(bootstrap(values), (low, high))
+    assert (low[0], high[0]) == (1, 8)  # 3 of the same are 1 in 27 resamples: more than 2.5 %
+    assert (low[1], high[1]) == (1, 2)
+    assert np.isnan([low[2], high[2]]).all() and (low[3], high[3]) == (5, 5)
+    one = bootstrap(values[:, :1])
+    assert (one[0][0], one[1][0]) == (low[0], high[0])  # the same resamples with and without gaps
+
+
+def test_a_bootstrap_band_is_drawn_around_the_mean() -> None:
+    (line,) = lines([curve(np.random.default_rng(run).normal(size=4000).tolist(), run=run) for run in range(5)],
+                    Display(band="bootstrap"), points=200)
+    assert line.x.size <= 200 and (line.low <= line.y).all() and (line.y <= line.high).all()
+    assert 0 < np.mean(line.high - line.low) < 2
+
+
+def test_neighbours_become_one_before_the_resampling() -> None:
+    x, values = binned(np.arange(6.0), np.array([[1, 3, nan, 4, nan, nan], [0, 0, 1, 1, 2, 2.0]]), 3)
+    assert x.tolist() == [1, 3, 5]
+    np.testing.assert_array_equal(values, [[2, 4, nan], [0, 1, 2]])
+
+
+def test_a_large_group_fits_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashboards.figures.curves.MOST_VALUES", 300)
+    grid, values = on_one_grid([(np.arange(100) + run / 3, np.arange(100) + run / 3) for run in range(3)])
+    assert values.shape == (3, 100) and grid[0] == 0 and grid[-1] == 99 + 2 / 3
+    np.testing.assert_allclose(values[1][1:-1], grid[1:-1])
+
+
 def test_each_run_alone_has_its_own_line_and_no_band() -> None:
-    drawn = lines([curve([1, 2], run=1), curve([3, 4], run=2)], Display(group="run"))
+    drawn = lines([curve([1, 2], run=1), curve([3, 4], run=2)], Display(group=("run",)))
     assert [(line.name, line.y.tolist()) for line in drawn] == [("sgd 1", [1, 2]), ("sgd 2", [3, 4])]
     assert all(line.low is None for line in drawn)
 
@@ -180,6 +224,17 @@ def test_axes_and_colours_follow_the_choice() -> None:
     assert light["uirevision"] != dark["uirevision"]
 
 
+def test_a_zoom_stands_on_every_x_axis() -> None:
+    drawn = lines([curve([1, 2], metric=name) for name in ("a", "b")], Display())
+    zoomed = figure(drawn, Display(first=10, last=1000), STYLES, {})["layout"]
+    assert zoomed["xaxis"]["range"] == zoomed["xaxis2"]["range"] == [10, 1000] and zoomed["meta"]["zoom"] == (10, 1000)
+    assert figure(drawn, Display(first=10, last=1000, log_x=True), STYLES, {})["layout"]["xaxis"]["range"] == [1, 3]
+    for nothing in (Display(), Display(first=3), Display(first=5, last=5), Display(first=-1, last=1, log_x=True)):
+        assert "range" not in figure(drawn, nothing, STYLES, {})["layout"]["xaxis"]
+    whole = figure(drawn, Display(), STYLES, {})["layout"]
+    assert whole["meta"] == {"zoom": None} and whole["uirevision"] == zoomed["uirevision"]
+
+
 def test_new_points_do_not_change_what_keeps_the_zoom() -> None:
     before, after = (figure(lines([curve(y)], Display()), Display(), STYLES, {}) for y in ([1, 2], [1, 2, 3]))
     assert before["layout"]["uirevision"] == after["layout"]["uirevision"]
@@ -207,9 +262,9 @@ def test_the_band_on_a_log_axis_stays_above_zero() -> None:
 
 def test_thousands_of_points_are_drawn_by_webgl() -> None:
     few = lines([curve([1.0] * 10)], Display())
-    many = lines([curve(np.zeros(1000).tolist(), run=run) for run in range(250)], Display(group="run"))
+    many = lines([curve(np.zeros(1000).tolist(), run=run) for run in range(250)], Display(group=("run",)))
     assert figure(few, Display(), STYLES, {})["data"][0]["type"] == "scatter"
-    assert {trace["type"] for trace in figure(many, Display(group="run"), STYLES, {})["data"]} == {"scattergl"}
+    assert {trace["type"] for trace in figure(many, Display(group=("run",)), STYLES, {})["data"]} == {"scattergl"}
 
 
 def test_lines_never_exceed_their_points() -> None:
@@ -217,7 +272,7 @@ def test_lines_never_exceed_their_points() -> None:
     assert drawn[0].x.size == 1000
 
 
-@pytest.mark.parametrize("wrong", [{"x": "time"}, {"group": ""}, {"band": "iqr"}, {"smooth": 1.0}, {"smooth": nan}])
+@pytest.mark.parametrize("wrong", [{"x": "time"}, {"group": ()}, {"band": "iqr"}, {"smooth": 1.0}, {"smooth": nan}])
 def test_a_wrong_display_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Display(**wrong)

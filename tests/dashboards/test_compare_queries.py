@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from assay.accounts.models import Project, User
 from assay.experiments.models import Experiment, Run
+from assay.metrics.store import Batch, Store
+from assay.metrics.writer import write
 from django.contrib.auth.models import AnonymousUser
 
 from dashboards import queries
+from dashboards.queries import compare as reading
+from dashboards.queries.choice import Choice, chosen_runs
 
 Make = Callable[..., Experiment]
 STEPS = np.arange(0, 50, 10)  # of `compared`
@@ -19,86 +23,103 @@ def experiment(compared: Make) -> Experiment:
     return compared()
 
 
-def test_a_member_finds_experiments_by_name_engine_and_number(compared: Make, member: User) -> None:
-    digits, other = compared("Digits"), compared("Language")
-    assert queries.experiments(member) == [other, digits]
-    assert queries.experiments(member, "digi") == [digits]
-    assert queries.experiments(member, "optimiz") == [other, digits]
-    assert digits in queries.experiments(member, f"#{digits.pk}")
-    assert queries.experiments(member, "digi", also=[other.pk]) == [digits, other]
-    assert queries.experiments(member, "9" * 30) == []
+def runs_of(user: User, *experiments: Experiment) -> list[Run]:
+    return chosen_runs(user, Choice(experiments=tuple(one.pk for one in experiments)), "spec")[0]
 
 
-def test_the_project_switch_narrows_the_offer_but_not_what_is_chosen(
-    compared: Make, member: User, project: Project
-) -> None:
-    experiment = compared()
-    empty = Project.objects.create(slug="other", name="Other")
-    assert queries.experiments(member, project=project) == [experiment]
-    assert queries.experiments(member, project=empty) == []
-    assert queries.experiments(member, also=[experiment.pk], project=empty) == [experiment]
+def labels(runs: list[Run]) -> dict[int, str]:
+    return {run.pk: run.label for run in runs}
 
 
-def test_runs_of_a_selection(experiment: Experiment, member: User) -> None:
-    every = queries.chosen_runs(member, [experiment.pk], [])
-    assert [(run.label, run.seed) for run in every] == [(m, s) for m in ("sgd", "adamw") for s in range(3)]
-    assert queries.chosen_runs(member, [experiment.pk], [every[4].pk]) == [every[4]]
-    assert queries.chosen_runs(member, [], []) == []
-
-
-def test_metrics_and_what_the_catalogue_says_of_them(experiment: Experiment, member: User) -> None:
-    runs = queries.chosen_runs(member, [experiment.pk], [])
-    assert queries.metric_names(member, runs) == ["val/accuracy", "val/loss"]
+def test_metrics_and_clocks_and_what_the_catalogue_says_of_them(experiment: Experiment, member: User) -> None:
+    runs = runs_of(member, experiment)
+    assert reading.names(member, runs) == (["val/accuracy", "val/loss"], ["seconds"])
     facts = queries.metric_facts(runs)
     assert list(facts) == ["val/accuracy", "val/loss"]
     assert facts["val/loss"] == queries.Fact("Loss", "nats", "min")
     assert queries.method_order(runs) == ["adamw", "lamb", "sgd"]
 
 
+def test_of_many_runs_some_of_every_label_are_asked_for_names(
+    compared: Make, member: User, metric_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = runs_of(member, compared(seeds=2))
+    write(metric_store, [Batch(runs[2].pk, 1, "adamw/only", STEPS, STEPS * 1.0),
+                         Batch(runs[3].pk, 1, "second/seed", STEPS, STEPS * 1.0)])
+    assert [run.label for run in runs] == ["sgd", "sgd", "adamw", "adamw"]
+    monkeypatch.setattr(reading, "MOST_ASKED", 2)
+    assert reading.names(member, runs)[0] == ["adamw/only", "val/accuracy", "val/loss"]
+
+
 def test_curves_over_steps_and_seconds(experiment: Experiment, member: User) -> None:
-    runs = queries.chosen_runs(member, [experiment.pk], [])
-    found = queries.curves(member, runs, ["val/accuracy"], "step")
+    runs = runs_of(member, experiment)
+    found = reading.curves(member, runs, ["val/accuracy"], "step", labels(runs))
     assert len(found) == 6
     np.testing.assert_array_equal(found[1].x, STEPS)
     np.testing.assert_allclose(found[1].y, 0.1 + STEPS / 1000)
-    assert found[1].name == f"sgd · seed 1 · #{experiment.pk}/2"
-    clocked = queries.curves(member, runs, ["val/accuracy"], "seconds")
+    assert found[1].name == f"sgd · seed 1 · #{experiment.pk}/2" and found[1].label == "sgd"
+    clocked = reading.curves(member, runs, ["val/accuracy"], "seconds", labels(runs))
     np.testing.assert_allclose(clocked[1].x, STEPS / 100)
-    assert queries.curves(member, runs, ["nothing"], "step") == []
+    assert reading.curves(member, runs, ["nothing"], "step", labels(runs)) == []
+    assert reading.curves(member, runs, ["val/accuracy"], "energy", labels(runs)) == []
 
 
-def test_labels_of_several_experiments_are_told_apart(compared: Make, member: User) -> None:
-    first, second = compared(), compared()
-    runs = queries.chosen_runs(member, [first.pk, second.pk], [])
-    assert {curve.label for curve in queries.curves(member, runs, ["val/loss"], "step")} == {
-        f"#{pk} {method}" for pk in (first.pk, second.pk) for method in ("sgd", "adamw")}
+def test_a_clock_between_and_outside_its_readings() -> None:
+    at = reading.spent_at(np.array([-5.0, 0, 5, 10, 20]), np.array([10.0, 0, 10]), np.array([7.0, 1, 2]))
+    np.testing.assert_array_equal(at, [0, 1, 1.5, 2, 2])  # of the two readings at 10 the last counts
 
 
-def test_the_clock_between_and_outside_its_readings() -> None:
-    at = queries.seconds_at(np.array([0.0, 5, 10, 20]), np.array([10.0, 0, 10]), np.array([7.0, 1, 2]))
-    np.testing.assert_array_equal(at, [1, 1.5, 2, np.nan])  # of the two readings at 10 the last counts
+@pytest.fixture
+def long(experiment: Experiment, member: User, metric_store: Store) -> list[Run]:
+    """Two runs of 20,000 points whose value is their step, on clocks of a half and a quarter of a second a step."""
+    runs = runs_of(member, experiment)[:2]
+    steps = np.arange(20_000)
+    write(metric_store, [batch for run, pace in zip(runs, (0.5, 0.25), strict=True) for batch in (
+        Batch(run.pk, 1, "long", steps, steps * 1.0), Batch(run.pk, 1, "energy", steps[::10], steps[::10] * pace))])
+    return runs
+
+
+@pytest.mark.parametrize(("x", "pace"), [("step", (1, 1)), ("energy", (0.5, 0.25))])
+def test_a_zoomed_range_is_read_at_full_resolution(long: list[Run], member: User, x: str, pace: tuple[float, ...]
+                                                   ) -> None:
+    whole = reading.curves(member, long, ["long"], x, labels(long), 100)
+    zoomed = reading.curves(member, long, ["long"], x, labels(long), 100, (1000.0, 1020.0))
+    for before, after, slope in zip(whole, zoomed, pace, strict=True):
+        inside = (after.x >= 1000) & (after.x <= 1020)
+        assert ((before.x >= 1000) & (before.x <= 1020)).sum() < 3
+        assert inside.sum() == 20 / slope + 1
+        np.testing.assert_allclose(after.y * slope, after.x, rtol=1e-6)
+        assert after.x.min() <= 1000 and after.x.max() >= 1020 and len(after.x) <= 150
+
+
+def test_a_line_that_only_passes_through_a_range_is_read_whole(experiment: Experiment, member: User) -> None:
+    runs = runs_of(member, experiment)
+    found = reading.curves(member, runs, ["val/loss"], "step", labels(runs), 100, (12.0, 18.0))
+    assert [curve.x.tolist() for curve in found] == [STEPS.tolist()] * 6
+
+
+def test_last_values(experiment: Experiment, member: User) -> None:
+    runs = runs_of(member, experiment)
+    last = reading.last(member, runs, ["val/loss", "nothing"])
+    assert last[runs[1].pk, "val/loss"] == pytest.approx(3 - 0.14) and len(last) == 6
 
 
 @pytest.mark.parametrize("who", ["stranger", "anonymous"])
 def test_nobody_else_reads_anything(experiment: Experiment, member: User, stranger: User, who: str) -> None:
     user = stranger if who == "stranger" else AnonymousUser()
     runs = list(Run.objects.filter(experiment=experiment))
-    ids = [run.pk for run in runs]
     Project.objects.create(slug="nobody", name="A project without members")
-    assert queries.experiments(user) == queries.experiments(user, "Digits", also=[experiment.pk]) == []
-    assert queries.runs_of(user, [experiment.pk], ids) == queries.chosen_runs(user, [experiment.pk], ids) == []
-    assert queries.metric_names(user, runs) == []
-    assert queries.curves(user, runs, ["val/accuracy"], "step") == []
-    assert queries.metric_names(member, runs) != []
+    assert reading.names(user, runs) == ([], [])
+    assert reading.curves(user, runs, ["val/accuracy"], "step", labels(runs)) == []
+    assert reading.last(user, runs, ["val/accuracy"]) == {}
+    assert reading.names(member, runs)[0] != []
 
 
-def test_a_run_of_another_project_is_left_out_of_a_member_s_reading(
-    compared: Make, member: User, project: Project
-) -> None:
+def test_a_run_of_another_project_is_left_out_of_a_member_s_reading(compared: Make, member: User) -> None:
     mine, other = compared(), compared()
     hidden = Project.objects.create(slug="hidden", name="Hidden")
     Experiment.objects.filter(pk=other.pk).update(project=hidden)
     runs = list(Run.objects.all())
-    seen = {curve.run for curve in queries.curves(member, runs, ["val/loss"], "step")}
-    assert seen == set(Run.objects.filter(experiment=mine).values_list("pk", flat=True))
-    assert len(queries.chosen_runs(member, [mine.pk, other.pk], [])) == 6
+    own = set(Run.objects.filter(experiment=mine).values_list("pk", flat=True))
+    assert {curve.run for curve in reading.curves(member, runs, ["val/loss"], "step", labels(runs))} == own
+    assert {run for run, _ in reading.last(member, runs, ["val/loss"])} == own

@@ -1,52 +1,71 @@
 """The table under the curves, on numbers with known answers."""
 
+import json
 import math
 
-from dashboards.figures.summary import Column, Measured, summary
+import numpy as np
+import pytest
+from assay.experiments.results import Column
+from assay.web.styles import COLOURS, Style
 
-ACCURACY = Column("acc", "accuracy", "", "max")
-TIME = Column("seconds", "time", "s", "min")
+from dashboards.figures.summary import Group, best, heads, moments, percent, rows, states
 
-
-def measured(label: str, run: int, state: str = "succeeded", **values: float) -> Measured:
-    return Measured(label, run, f"{label} {run}", state, values)
-
-
-def test_mean_spread_states_and_the_best() -> None:
-    rows = summary([measured("a", 1, acc=0.5, seconds=1), measured("a", 2, acc=0.7, seconds=3),
-                    measured("b", 3, "failed", acc=0.4, seconds=1)], [ACCURACY, TIME], "label")
-    assert [(row.name, row.run) for row in rows] == [("a", None), ("b", None)]
-    assert [row.states for row in rows] == [{"succeeded": 2}, {"failed": 1}]
-    assert [cell.text for cell in rows[0].cells] == ["0.6 ± 0.1", "2 ± 1"]
-    assert "n 2" in rows[0].cells[0].full and "0.14142" in rows[0].cells[0].full
-    assert [cell.best for row in rows for cell in row.cells] == [True, False, False, True]
+nan, inf = math.nan, math.inf
+ACCURACY = Column("acc", "Accuracy", "", "max", "metric")
+TIME = Column("seconds", "Seconds", "s", "min", "cost")
+MEMORY = Column("peak_memory", "Peak memory", "B", "min", "cost")
+OTHER = Column("other", "other", "", "", "metric")
+STYLE = Style(COLOURS[0], "solid")
 
 
-def test_each_run_is_a_row() -> None:
-    rows = summary([measured("a", 1, acc=0.5), measured("a", 2, acc=0.7)], [ACCURACY], "run")
-    assert [(row.name, row.run, row.cells[0].text, row.cells[0].best) for row in rows] == [
-        ("a 1", 1, "0.5", False), ("a 2", 2, "0.7", True)]
+def test_mean_and_spread_of_each_group() -> None:
+    found = moments(np.array([[1, 5.0], [3, nan], [7, inf], [nan, nan]]), np.array([0, 0, 1, 2]), 3)
+    np.testing.assert_array_equal(found.mean, [[2, 5], [7, nan], [nan, nan]])
+    np.testing.assert_array_equal(found.spread, [[math.sqrt(2), nan], [nan, nan], [nan, nan]])
+    np.testing.assert_array_equal(found.n, [[2, 1], [1, 0], [0, 0]])
 
 
-def test_missing_and_infinite_numbers_do_not_win() -> None:
-    rows = summary([measured("a", 1, acc=math.inf), measured("b", 2), measured("c", 3, acc=0.1),
-                    measured("d", 4, acc=math.nan), measured("e", 5, acc=0.2)], [ACCURACY], "label")
-    assert [row.cells[0].text for row in rows] == ["–", "–", "0.1", "–", "0.2"]
-    assert [row.cells[0].best for row in rows] == [False, False, False, False, True]
+def test_moments_against_numpy() -> None:
+    values = np.random.default_rng(0).normal(1e6, 1, size=(40, 3))
+    member = np.arange(40) % 4
+    found = moments(values, member, 4)
+    for group in range(4):
+        np.testing.assert_allclose(found.mean[group], values[member == group].mean(axis=0))
+        np.testing.assert_allclose(found.spread[group], values[member == group].std(axis=0, ddof=1))
 
 
-def test_one_row_or_no_direction_has_no_best() -> None:
-    assert not summary([measured("a", 1, acc=0.5)], [ACCURACY], "label")[0].cells[0].best
-    rows = summary([measured("a", 1, acc=0.5), measured("b", 2, acc=0.6)], [Column("acc", "acc", "", "")], "label")
-    assert not any(cell.best for row in rows for cell in row.cells)
+def test_the_best_is_among_what_ended_and_can_be_compared() -> None:
+    mean = np.array([[0.5, 3, 1], [0.7, 2, 1], [0.9, 1, 1], [nan, 9, 1]])
+    assert best(mean, [True, True, False, True], [ACCURACY, TIME, OTHER]) == [0.7, 2.0, None]
+    assert best(mean[:1], [True], [ACCURACY, TIME, OTHER]) == [None, None, None]
 
 
-def test_equal_numbers_have_no_spread() -> None:
-    rows = summary([measured("a", run, seconds=0.1 + 0.2) for run in (1, 2, 3)], [TIME], "label")
-    assert rows[0].cells[0].text == "0.3 ± 0"
+def test_difference_to_a_reference_in_percent() -> None:
+    mean = np.array([[2.0, -4, 0, nan], [3.0, -5, 1, 1]])
+    np.testing.assert_array_equal(percent(mean, 0), [[0, 0, nan, nan], [50, -25, nan, nan]])
 
 
-def test_what_is_under_way_has_not_won() -> None:
-    rows = summary([measured("a", 1, "running", acc=0.9), measured("b", 2, acc=0.5), measured("c", 3, acc=0.6)],
-                   [ACCURACY], "label")
-    assert [row.cells[0].best for row in rows] == [False, False, True]
+def test_rows_hold_what_there_is() -> None:
+    groups = [Group("sgd", {"succeeded": 2}, STYLE, "/runs/1"), Group("adamw", {"failed": 1, "running": 1}, STYLE)]
+    found = moments(np.array([[1, nan], [3, nan], [4, inf]]), np.array([0, 0, 1]), 2)
+    made = rows(groups, found, reference=0)
+    assert made[0] == {"id": "sgd", "name": "sgd", "state": "succeeded", "runs": 2, "colour": COLOURS[0],
+                       "dash": "solid", "href": "/runs/1", "reference": True, "c0": 2.0, "s0": math.sqrt(2)}
+    assert (made[1]["c0"], made[1]["d0"], made[1]["state"]) == (4.0, 100.0, "1 failed, 1 running")
+    assert "d0" not in rows(groups, found)[1]
+    assert json.loads(json.dumps(made, allow_nan=False)) == made  # what the browser can read
+
+
+def test_heads_say_unit_and_direction() -> None:
+    made = heads([ACCURACY, TIME, MEMORY, OTHER], [0.7, 2.0, None, None], "Group")
+    assert [head["headerName"] for head in made] == [
+        "Group", "State", "Runs", "Accuracy ↑", "Seconds [s] ↓", "Peak memory ↓", "other"]
+    assert made[3]["cellRendererParams"] == {"place": 0, "best": 0.7, "direction": "max", "bytes": False}
+    assert made[5]["cellRendererParams"]["bytes"]
+    assert len({head["colId"] for head in made}) == len(made)
+
+
+@pytest.mark.parametrize(("counts", "words"), [({"timed_out": 3}, "timed out"),
+                                               ({"succeeded": 2, "timed_out": 1}, "2 succeeded, 1 timed out")])
+def test_states_in_words(counts: dict[str, int], words: str) -> None:
+    assert states(counts) == words

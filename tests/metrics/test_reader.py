@@ -163,3 +163,22 @@ def test_prune_spares_the_short_last_chunk_of_a_series_that_may_go_on(metrics: S
     retention.prune(metrics, before=4000, kind="run")
     put(metrics, [5001])
     assert reader.series(metrics, 1, "loss").steps.tolist() == [*range(CHUNK, CHUNK + 10), 5000, 5001]
+
+
+def test_the_latest_values_of_chosen_keys(metrics: Store) -> None:
+    write(metrics, [
+        Batch(1, 1, "loss", np.array([0, 1]), np.array([9.0, 8.0])),
+        Batch(1, 2, "loss", np.array([1]), np.array([7.0])),
+        Batch(2, 1, "loss", np.array([5]), np.array([np.nan])), Batch(2, 1, "other", np.array([5]), np.array([1.0])),
+    ])
+    found = reader.latest(metrics, [1, 2, 3], ["loss", "nothing"])
+    assert found.keys() == {(1, "loss"), (2, "loss")}
+    assert found[1, "loss"] == 7 and np.isnan(found[2, "loss"])
+
+
+def test_each_owner_may_have_a_range_of_its_own(metrics: Store) -> None:
+    for owner in (1, 2, 3):
+        put(metrics, range(3000), owner=owner)
+    found = reader.many(metrics, [1, 2, 3], ["loss"], points=5000, first=2990, within={1: (5, 7), 2: (1030, 1031)})
+    assert [found[owner, "loss"].steps.tolist() for owner in (1, 2)] == [[5, 6, 7], [1030, 1031]]
+    assert found[3, "loss"].steps.tolist() == list(range(2990, 3000))

@@ -5,7 +5,7 @@ earlier attempt count only below the first step of the next attempt's series of 
 `store.Unavailable` when the database is away.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -81,16 +81,17 @@ def many(
     points: int = 1000,
     first: int | None = None,
     last: int | None = None,
+    within: Mapping[int, tuple[int, int]] | None = None,
     kind: Kind = "run",
 ) -> dict[tuple[int, str], Series]:
     """Each of the keys of each of the owners, from step `first` to step `last` (inclusive), thinned to `points` points.
 
-    A pair without points is absent. See `downsample` for which points stay; raises `ValueError` for `points` under 8.
+    `within` gives single owners a first and a last step of their own. A pair without points is absent. See `downsample` for which points stay; raises `ValueError` for `points` under 8.
     """
     low, high = LOWEST if first is None else first, HIGHEST if last is None else last
     with store.reading() as connection:
         thinned: dict[tuple[int, str], Series] = {}
-        parts = _parts(connection, owners, keys, kind, low, high)
+        parts = _parts(connection, owners, keys, kind, low, high, within)
         for some in _bounded(_by_pair(parts)):
             whole = _read(connection, [part for pair in some for part in pair])
             for pair, full in whole.items():
@@ -170,7 +171,8 @@ def _slices(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 def _parts(
-    connection: Connection, owners: Sequence[int], keys: Sequence[str], kind: Kind, first: int, last: int
+    connection: Connection, owners: Sequence[int], keys: Sequence[str], kind: Kind, first: int, last: int,
+    within: Mapping[int, tuple[int, int]] | None = None,
 ) -> list[Part]:
     """What is to be read, in the order of owner, key and attempt."""
     table = schema.series
@@ -185,8 +187,8 @@ def _parts(
     ]
     rows.sort(key=lambda row: (row.owner, row.key, row.attempt))
     parts: list[Part] = []
-    for _pair, attempts in groupby(rows, key=lambda row: (row.owner, row.key)):
-        parts += _merged(list(attempts), first, last)
+    for (owner, _key), attempts in groupby(rows, key=lambda row: (row.owner, row.key)):
+        parts += _merged(list(attempts), *(within or {}).get(owner, (first, last)))
     return parts
 
 
