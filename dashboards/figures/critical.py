@@ -46,7 +46,7 @@ def compare(losses: Floats, test: Test, alpha: float = ALPHA) -> Verdict:
     """
     n, k = losses.shape
     _enough(n, k, test, alpha)
-    mean_ranks = ranks(losses).mean(axis=0)
+    mean_ranks = np.apply_along_axis(ranks, 1, losses).mean(axis=0)
     statistic, p = _friedman(losses) if k > 2 else (None, None)
     pairs = _nemenyi(mean_ranks, n) if test == "nemenyi" else _wilcoxon_holm(losses)
     differs = (pairs < alpha) & (p is None or p < alpha)

@@ -63,9 +63,9 @@ def _median(losses: Sequence[float]) -> float:
 
 
 def ranks(losses: Floats) -> Floats:
-    """The rank of each of `losses` [..., k] along the last axis: 1 is the smallest, equal ones share their mean."""
-    mine, others = losses[..., :, None], losses[..., None, :]
-    return (others < mine).sum(-1) + ((others == mine).sum(-1) + 1) / 2
+    """The rank of each of `losses` [k], 1 for the smallest; equal ones share their mean."""
+    ordered = np.sort(losses)
+    return (np.searchsorted(ordered, losses, "left") + np.searchsorted(ordered, losses, "right") + 1) / 2
 
 
 def ratios(losses: Floats, turn: float) -> Floats:
