@@ -149,8 +149,24 @@ def _marks(parameter: Parameter) -> list[tuple[float, str]]:
         return [(float(units[place]), parameter.choices[place][:14]) for place in range(0, count, step)]
     if not parameter.high > parameter.low:
         return [(0.5, short(parameter.low, 3))]
-    units = np.linspace(0, 1, 5)
-    return [(unit, short(value, 3)) for unit, value in zip(units.tolist(), parameter.at(units).tolist(), strict=True)]
+    found = _decades(parameter) if parameter.log else _round(parameter)
+    return list(zip(parameter.unit(found).tolist(), [short(value, 3) for value in found.tolist()], strict=True))
+
+
+def _decades(parameter: Parameter) -> Floats:
+    """The powers of ten on a logarithmic axis, at most 6; its ends where there are fewer than two."""
+    powers = np.arange(math.ceil(math.log10(parameter.low)), math.floor(math.log10(parameter.high)) + 1)
+    powers = powers[:: math.ceil(len(powers) / 6) or 1]
+    return 10.0**powers if len(powers) > 1 else np.array([parameter.low, parameter.high])
+
+
+def _round(parameter: Parameter) -> Floats:
+    """Three to six round numbers from one end of an axis to the other."""
+    span = parameter.high - parameter.low
+    power = 10.0 ** math.floor(math.log10(span / 5))
+    step = next(power * times for times in (1, 2, 5, 10) if span / (power * times) <= 5)
+    first, last = math.ceil(parameter.low / step - 1e-9), math.floor(parameter.high / step + 1e-9)
+    return np.arange(first, last + 1) * step
 
 
 def _labels(place: int, head: str, marks: Sequence[tuple[float, str]], colours: Mapping[str, str],
@@ -196,7 +212,7 @@ def importance(found: Importance, evaluator: Evaluator, *, theme: str = "light")
     }
     layout["xaxis"]["title"]["font"] = {"size": 11, "color": colours["quiet"]}
     return {"data": [{
-        "type": "bar", "orientation": "h", "x": shares, "y": [plain(name) for name in names],
+        "type": "bar", "orientation": "h", "x": shares, "y": [plain(name.removeprefix("method.")) for name in names],
         "marker": {"color": DOT}, "text": [f"{share:.0%}" if share >= 0.005 else "< 1 %" for share in shares],
         "textposition": "outside", "cliponaxis": False, "hovertemplate": "%{y}: %{x:.3f}<extra></extra>",
     }], "layout": layout}
@@ -238,7 +254,10 @@ def _ticks(parameter: Parameter, colours: Mapping[str, str]) -> dict[str, Any]:
         count = len(parameter.choices)
         return axis(colours, plain(parameter.title), tickvals=list(range(count)), range=[-0.5, count - 0.5],
                     ticktext=[plain(text[:14]) for text in parameter.choices])
-    return axis(colours, plain(parameter.title), type="log" if parameter.log else "linear", nticks=6)
+    if parameter.log:
+        decades = {"dtick": 1} if parameter.high / parameter.low > 30 else {}
+        return axis(colours, plain(parameter.title), type="log", exponentformat="power", **decades)
+    return axis(colours, plain(parameter.title), nticks=6)
 
 
 # -- a surface over two parameters ---------------------------------------------------------------------------
@@ -287,8 +306,8 @@ def contour(trials: Sequence[Trial], parameters: Sequence[Parameter], objectives
     across, up = pair
     found = surface(shown, across, up, at)
     z = values(shown, at)
-    colouring = {"colorscale": scale(theme, objective.direction), "cmin": float(z.min(initial=0)),
-                 "cmax": float(z.max(initial=0))}
+    colouring = {"colorscale": scale(theme, objective.direction), "cmin": float(z.min(initial=math.inf)),
+                 "cmax": float(z.max(initial=-math.inf))}
     bar = {"title": {"text": plain(objective.head), "side": "right"}, "thickness": 12, "outlinewidth": 0,
            "tickcolor": colours["quiet"]}
     traces: list[dict[str, Any]] = []
