@@ -63,8 +63,8 @@ def _context(request: Request, found: Run) -> dict[str, Any]:
     chosen = _chosen(request, made)
     live = chosen is not None and chosen.state not in ENDED
     context: dict[str, Any] = {
-        "run": found, "chosen": chosen, "live": live, "tolerance": tolerance, "tolerance_error": wrong,
-        "usual": TOLERANCE, "ended": found.state in ENDED, "icons": ICONS, "styles": STYLES,
+        "run": found, "chosen": chosen, "live": live, "tolerance": f"{tolerance:g}", "tolerance_error": wrong,
+        "usual": f"{TOLERANCE:g}", "ended": found.state in ENDED, "icons": ICONS, "styles": STYLES,
         "editor": may(request.user, Role.EDITOR, found.experiment.project),
         "waits": reason(chosen) if chosen and chosen.state == State.QUEUED else "",
     }
