@@ -3,6 +3,6 @@
 A page is a module with `NAME` (its address), `TITLE`, `ICON`, `layout()` and `register(app)`, which adds its callbacks.
 """
 
-from . import compare
+from . import compare, leaderboard, pareto, sweep
 
-PAGES = (compare,)
+PAGES = (compare, pareto, leaderboard, sweep)
