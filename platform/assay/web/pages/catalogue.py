@@ -1,14 +1,18 @@
 """What can be run: engines, their problems and methods, with documentation, parameters and code."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 
 from assay.catalogue.models import Engine, Entry, Method, Problem
+from assay.claims.models import Claim
+from assay.experiments.standing import Standing, standings
 
 from .. import fields
+from ..context import compare_url
 from ..request import Request
 
 
@@ -60,7 +64,26 @@ def method(request: Request, engine: str, name: str) -> HttpResponse:
     return render(request, "web/catalogue_entry.html", _entry(found) | {
         "kind": "method", "source": found.source, "checkpointable": found.checkpointable,
         "query": f"engine={engine}&problem={first}&method={name}", "pairs": pairs,
+        "card": [_fared(one, found) for one in standings(request.user, found)], "compare": compare_url(),
+        "claim": Claim.objects.filter(engine=engine, system=name).only("system").first(),
     })
+
+
+def _fared(one: Standing, method: Method) -> dict[str, Any]:
+    """A row of the method's card. Of parameters only those are told that are not at their default."""
+    return {
+        "standing": one, "size": one.parameters.get("size", ""),
+        "setting": _changed(one.problem, {k: v for k, v in one.parameters.items() if k != "size"}),
+        "configuration": _changed(method, one.best.parameters),
+        "budget": [(unit.replace("_", " "), value) for unit, value in one.budget.items()],
+        "runs": urlencode([("run", run) for run in one.compared]),
+    }
+
+
+def _changed(entry: Entry, parameters: dict[str, Any]) -> str:
+    rules = entry.schema.get("properties", {})
+    return ", ".join(f"{name} {fields.to_text(value)}" for name, value in parameters.items()
+                     if value != rules.get(name, {}).get("default"))
 
 
 def _entry(found: Entry) -> dict[str, Any]:
