@@ -38,6 +38,7 @@ class ShellDash(Dash):
         self.layout = page.layout
         page.register(self)
         self.server.config["PROPAGATE_EXCEPTIONS"] = True  # Django answers errors, as for every other page
+        self._setup_server()  # else at the first request; others that come at the same time would find no files yet
 
     def _config(self) -> dict[str, Any]:
         return super()._config() | {"requests_pathname_prefix": f"{PREFIX}{self.page.NAME}/"}

@@ -12,7 +12,9 @@ from assay.catalogue.models import Problem
 from assay.experiments.models import Experiment, Run
 from django.test import Client
 
+from dashboards.app import ShellDash
 from dashboards.figures.curves import unpacked
+from dashboards.pages import pareto
 from dashboards.pages.pareto import CONTROLS, Selection
 from dashboards.queries import pareto as queries
 from dashboards.queries.choice import Choice
@@ -240,3 +242,8 @@ def test_only_the_newest_runs_are_read(experiment: Experiment, member: User, mon
     points, more = queries.measured(member, Choice(experiments=(experiment.pk,)), ["cost.seconds", "val/accuracy"])
     assert more == 4 and points.method == ["adamw", "adamw"]
     assert points.values[0].tolist() == [2.0, 0.88] and points.values[1, 1] != points.values[1, 1]
+
+
+def test_an_app_knows_its_files_before_it_is_asked_for_any() -> None:
+    made = ShellDash(pareto)
+    assert any("polyfill" in path for path in made.registered_paths["dash"])
