@@ -38,6 +38,10 @@ class SearchProblem(Problem):
         """How long a run is when its budget does not say."""
         return EVALUATIONS[self.size]
 
+    def horizon(self) -> int:
+        """Steps of a whole evaluation, where those can be cut into legs."""
+        raise NotImplementedError
+
     def evaluate(self, params: Params, seed: int, fidelity: Fidelity | None = None) -> dict[str, float]:
         """Objectives and constraints at `params`, and other numbers of interest: `regret` is the exact distance to
         the optimum, without noise. At most a second or so, for a run is cancelled between two evaluations."""
