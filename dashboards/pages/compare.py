@@ -33,6 +33,7 @@ MOST_POINTS = 300_000  # of all lines together
 FEWEST_POINTS = 100  # of one line
 DISPLAY = ("x", "group", "band", "smooth", "log")
 CONTROLS = ("metrics", *DISPLAY, "reference")
+OFFERED = ("metrics", "x", "group", "reference")  # whose options depend on the runs
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def register(app: Dash) -> None:
                             Input("curves", "relayoutData"), State("location", "search"), State("curves", "figure"),
                             prevent_initial_call=True)
     app.callback(
-        Output("location", "search"), *choice.OUTPUTS, *(Output(name, "options") for name in ("metrics", "x", "group")),
+        Output("location", "search"), *choice.OUTPUTS, *(Output(name, "options") for name in OFFERED),
         *(Output(name, "value") for name in CONTROLS),
         Input("location", "search"), *choice.INPUTS, *(Input(name, "value") for name in CONTROLS),
     )(follow)
@@ -112,8 +113,7 @@ def register(app: Dash) -> None:
     )(draw)
     app.callback(
         Output("table", "columnDefs"), Output("table", "rowData"), Output("table", "style"),
-        Output("table-part", "style"), Output("reference", "options"), Output("difference", "children"),
-        Output("listed", "data"),
+        Output("table-part", "style"), Output("difference", "children"), Output("listed", "data"),
         Input("location", "search"), Input("tick", "n_intervals"), State("listed", "data"),
     )(tabulate)
 
@@ -145,6 +145,7 @@ def follow(address: str | None, sought: str | None, *values: Any) -> list[Any]:
         [{"label": name, "value": name} for name in dict.fromkeys([*names, *selection.metrics])],
         [{"label": curves.X_TITLES[x], "value": x} for x in curves.X_TITLES if x in ("step", display.x, *clocks)],
         _group_options(runs, display.group),
+        _references(runs, selection),
         list(selection.metrics), display.x, list(display.group), display.band, display.smooth,
         [name for name in ("log_x", "log_y") if getattr(display, name)], selection.reference or None,
     ]
@@ -155,6 +156,13 @@ def _group_options(runs: Sequence[Run], chosen: Iterable[str]) -> list[dict[str,
     found = groups.varying(run.spec for run in runs)
     names = dict.fromkeys([*groups.KINDS, *(name for name in found if "." in name), *chosen])
     return [{"label": groups.KINDS.get(name, name), "value": name} for name in names]
+
+
+def _references(runs: Sequence[Run], selection: Selection) -> list[str]:
+    """The rows to measure against: the first of them, and the one chosen."""
+    labels = groups.labels(runs, selection.display.group)
+    names = dict.fromkeys(queries.name_of(run) if selection.display.each_run else labels[run.pk] for run in runs)
+    return list(dict.fromkeys([*list(names)[: choosing.MOST_OFFERED], *filter(None, [selection.reference])]))
 
 
 # -- one query, one figure -----------------------------------------------------------------------------
@@ -228,27 +236,26 @@ def _titles(facts: Mapping[str, queries.Fact]) -> dict[str, str]:
 
 
 def tabulate(address: str | None, _ticks: int | None, listed: str | None) -> list[Any]:
-    """The grid, the references it offers, and the parameters in which its rows differ. What only changes the chart
-    leaves it as it is."""
+    """The grid, and the parameters in which its rows differ. What only changes the chart leaves it as it is."""
     parts.texts_or_none(address, listed)
     selection = parse(Selection, address)
     about = search(replace(selection, display=curves.Display(group=selection.display.group)))
     if ctx.triggered_id == "location" and listed == about:
-        return [no_update] * 7
+        return [no_update] * 6
     chosen = choose(access.user(), selection)
     if not chosen.runs:
-        return [[], [], {}, {"display": "none"}, [], None, about]
+        return [[], [], {}, {"display": "none"}, None, about]
     members, columns = _members(chosen, selection), _columns(chosen)
     found = summary.moments(*_values(access.user(), chosen, columns, members), len(members))
-    made = [_group(name, runs, chosen, selection) for name, runs in members.items()]
+    page = reverse("run", args=[0]).removesuffix("0")  # once: 1,500 reversals take 60 ms
+    made = [_group(name, runs, chosen, selection, page) for name, runs in members.items()]
     ended = [not summary.UNDER_WAY & one.states.keys() for one in made]
     names = list(members)
     reference = names.index(selection.reference) if selection.reference in members else None
     heads = summary.heads(columns, summary.best(found.mean, ended, columns),
                           "Run" if selection.display.each_run else "Group")
-    offered = dict.fromkeys([*names[: choosing.MOST_OFFERED], *([selection.reference] if selection.reference else [])])
     return [heads, summary.rows(made, found, reference), parts.grid_height(len(made)), {"display": "block"},
-            [{"label": name, "value": name} for name in offered], _difference(members), about]
+            _difference(members), about]
 
 
 def _members(chosen: Chosen, selection: Selection) -> dict[str, list[Run]]:
@@ -294,9 +301,10 @@ def _values(
     return np.array(table, float).reshape(len(table), len(columns)), member  # None becomes NaN
 
 
-def _group(name: str, runs: Sequence[Run], chosen: Chosen, selection: Selection) -> summary.Group:
+def _group(name: str, runs: Sequence[Run], chosen: Chosen, selection: Selection, page: str) -> summary.Group:
+    """`page`: under which the runs' own pages lie."""
     states = {state: sum(run.state == state for run in runs) for state in dict.fromkeys(run.state for run in runs)}
-    address = reverse("run", args=[runs[0].pk]) if len(runs) == 1 else ""
+    address = f"{page}{runs[0].pk}" if len(runs) == 1 else ""
     if 1 < len(runs) <= MOST_LINKED:
         each = replace(selection.display, group=("label", curves.EACH_RUN), first=None, last=None)
         address = reverse(NAME) + search(Selection(Choice(runs=tuple(run.pk for run in runs)), selection.metrics, each))

@@ -60,9 +60,9 @@ def chosen_runs(user: Any, choice: Choice, *large: str, most: int = MOST_CHOSEN)
     They come without their large fields but for those named in `large` ("spec", "provenance").
     """
     found = matching(user, choice)
-    pks = list(found.order_by("-pk").values_list("pk", flat=True)[: most + 1])
-    more = found.count() - most if len(pks) > most else 0
-    return list(small(found.model.objects.filter(pk__in=pks[:most]), *large).order_by("pk")), more
+    newest = Run.objects.filter(pk__in=found.order_by("-pk").values("pk")[:most])  # sorts numbers, not whole rows
+    runs = list(small(newest, *large).order_by("pk"))
+    return runs, found.count() - most if len(runs) == most else 0
 
 
 def matching(user: Any, choice: Choice) -> QuerySet[Run]:

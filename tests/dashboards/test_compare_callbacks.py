@@ -64,7 +64,6 @@ def test_the_table_holds_metrics_and_costs_of_each_group(experiment: Experiment,
     assert (sgd["c0"], sgd["s0"]) == (pytest.approx(0.14), pytest.approx(0.1))  # mean of 0.04, 0.14, 0.24
     assert adamw["d0"] == pytest.approx(100 * (1.14 / 0.14 - 1)) and "d0" not in sgd
     assert sgd["c1"] == pytest.approx(3 - 0.14)  # not summed up: what was reported last
-    assert [option["value"] for option in shown["reference.options"]] == ["adamw", "sgd"]
     assert shown["table-part.style"] == {"display": "block"}
     different = json.dumps(shown["difference.children"])
     assert "method.lr" in different and "0.2" in different and "clip" not in different and "size" not in different
@@ -112,6 +111,13 @@ def test_a_zoom_draws_its_range(experiment: Experiment, member: User) -> None:
     dropped = props(call(signed_in(member), FOLLOW, "x.value", location=search, experiments=[experiment.pk],
                          **{**DISPLAY, "x": "seconds"}))["location.search"]
     assert dropped == f"?experiment={experiment.pk}&x=seconds"
+
+
+def test_rows_are_offered_as_references(experiment: Experiment, member: User) -> None:
+    shown = props(call(signed_in(member), FOLLOW, location=f"?experiment={experiment.pk}&reference=gone", **DISPLAY))
+    assert shown["reference.options"] == ["sgd", "adamw", "gone"] and shown["reference.value"] == "gone"
+    each = props(call(signed_in(member), FOLLOW, location=f"?experiment={experiment.pk}&group=run", **DISPLAY))
+    assert len(each["reference.options"]) == 6 and f"sgd · seed 1 · #{experiment.pk}/2" in each["reference.options"]
 
 
 def test_only_clocks_that_were_reported_are_offered(experiment: Experiment, member: User) -> None:
