@@ -64,10 +64,10 @@ class Axis(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: str = Field(min_length=1, max_length=140)
-    low: float | int | None = None
-    high: float | int | None = None
+    low: float | None = None
+    high: float | None = None
     log: bool | None = None
-    step: float | int | None = Field(None, gt=0)
+    step: float | None = Field(None, gt=0)
     choices: list[Scalar] | None = Field(None, min_length=2, max_length=200)
     when: dict[str, list[Scalar]] | None = Field(None, min_length=1, max_length=20)
 
@@ -265,6 +265,8 @@ def _axis(axis: Axis, problem: Problem, methods: Sequence[Method], before: Seque
         given = {name: getattr(axis, name) for name in ("low", "high", "log", "step")}
         found |= {name: value for name, value in given.items() if value is not None}
         _check_range(found, errors)
+        if found["kind"] == "int" and not errors:
+            found |= {name: int(found[name]) for name in ("low", "high", "step") if name in found}
     for rule in rules:
         _check_values(found, {"properties": {key: rule}}, key, errors)
     _check_when(when, before, errors)

@@ -13,6 +13,7 @@ from assay.accounts.permissions import RANK, visible_projects
 NAVIGATION = (
     ("home", "Home", "house", ("home",)),
     ("experiments", "Experiments", "list-ul", ("experiment", "run")),
+    ("sweeps", "Sweeps", "sliders", ("sweeps", "sweep-")),
     ("catalogue", "Catalogue", "journal-code", ("catalogue",)),
     ("scoreboard", "Scoreboard", "clipboard-check", ("scoreboard", "claim")),
     ("fleet", "Fleet", "hdd-rack", ("fleet",)),
@@ -55,8 +56,13 @@ def _shell(request: HttpRequest) -> dict[str, Any]:
 
 def compare_url() -> str:
     """Where the dashboard `Compare` lies; empty when no dashboards are mounted."""
+    return dashboard_url("compare")
+
+
+def dashboard_url(name: str) -> str:
+    """Where a dashboard lies; empty when it is not mounted."""
     try:
-        return reverse("compare")
+        return reverse(name)
     except NoReverseMatch:
         return ""
 

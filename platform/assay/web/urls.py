@@ -17,6 +17,9 @@ from .pages import (
     scoreboard,
     search,
     settings,
+    sweep,
+    sweep_new,
+    sweeps,
     switch,
 )
 
@@ -33,6 +36,12 @@ urlpatterns = [
     path("experiments/<int:pk>/cancel", experiment.cancel, name="experiment-cancel"),
     path("experiments/<int:pk>/rerun", experiment.rerun, name="experiment-rerun"),
     path("experiments/<int:pk>/delete", experiment.delete, name="experiment-delete"),
+    path("sweeps", sweeps.sweeps, name="sweeps"),
+    path("sweeps/new", sweep_new.new_sweep, name="sweep-new"),
+    path("sweeps/<int:pk>/figures", sweep.figures, name="sweep-figures"),
+    path("sweeps/<int:pk>/stop", sweep.stop, name="sweep-stop"),
+    path("sweeps/<int:pk>/extend", sweep.extend, name="sweep-extend"),
+    path("sweeps/<int:pk>/run-best", sweep.run_best, name="sweep-run-best"),
     path("runs/<int:pk>", run.run, name="run"),
     path("runs/<int:pk>/curves", run.curves, name="run-curves"),
     path("runs/<int:pk>/log", run.log, name="run-log"),

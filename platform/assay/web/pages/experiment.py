@@ -17,7 +17,7 @@ from assay.metrics.store import store
 
 from .. import access, figures, listing, runs, styles
 from ..request import Request
-from . import claim_experiment
+from . import claim_experiment, sweep
 
 MOST_CURVES = 200  # runs whose curves are drawn
 FOLDED = {"cpu_seconds", "wall_seconds", "state_bytes", "steps", "samples", "grad_evals", "evaluations"}
@@ -47,7 +47,7 @@ def _context(request: Request, found: Experiment) -> dict[str, Any]:
     }
 
 
-PAGES = {Kind.COMPARISON: comparison, Kind.CLAIM: claim_experiment.page}
+PAGES = {Kind.COMPARISON: comparison, Kind.CLAIM: claim_experiment.page, Kind.SWEEP: sweep.page}
 
 
 def _results(found: Experiment, reference: str, labels: set[str]) -> dict[str, Any]:

@@ -65,6 +65,13 @@ def verdict(value: str, words: str = "") -> SafeString:
 
 
 @register.simple_tag
+def sweep_status(value: str) -> SafeString:
+    """A sweep's status in the colours of states."""
+    looks = {"running": State.RUNNING, "finished": State.SUCCEEDED, "stopped": State.CANCELLED, "failed": State.FAILED}
+    return state(looks[value], value)
+
+
+@register.simple_tag
 def number(value: Any, unit: str = "") -> SafeString:
     """A number in short, the full value on hover."""
     if value is None or isinstance(value, str):

@@ -58,9 +58,8 @@
       }
       chart.querySelector("h3").textContent = panel.title;
       const plot = chart.querySelector(".plot");
-      plot.setAttribute("aria-label", `${panel.title} by ${panel.x}`);
-      const x = panel.x === "seconds" ? "seconds" : "step";
-      Plotly.react(plot, panel.traces, { ...layout(x, scale(panel.traces)), datarevision: Date.now() }, settings);
+      plot.setAttribute("aria-label", panel.x ? `${panel.title} by ${panel.x}` : panel.title);
+      Plotly.react(plot, panel.traces, { ...layout(panel.x, scale(panel.traces)), datarevision: Date.now() }, settings);
     }
     for (const [key, chart] of known) if (!panels.some((panel) => panel.key === key)) chart.remove();
   };
