@@ -8,7 +8,8 @@ from tests.announced import People
 from tests.web.signed_in import browser
 
 FOR_ALL = ["/", "/experiments", "/search", "/search?q=first", "/catalogue", "/catalogue/toy",
-           "/catalogue/toy/problems/bowl", "/catalogue/toy/methods/descent", "/fleet", "/settings"]
+           "/catalogue/toy/problems/bowl", "/catalogue/toy/methods/descent", "/scoreboard", "/scoreboard/dice",
+           "/fleet", "/settings"]
 OF_PROJECT = ["/experiments/{e}", "/experiments/{e}/curves", "/experiments/{e}?reference=dice&state=failed&runs=9",
               "/runs/{r}", "/runs/{r}/curves?x=seconds", "/runs/{r}/log", "/projects/lab/members"]
 DEEDS = ["/experiments/{e}/cancel", "/experiments/{e}/rerun", "/experiments/{e}/delete", "/runs/{r}/cancel",
