@@ -18,13 +18,15 @@ from .style import THEMES, faint
 
 Floats = NDArray[np.float64]
 HOST = "host"  # a node's own processor, memory, disk and network, beside its GPUs
-OTHERS = "others' runs"
+OTHERS, MIXED = "others' runs", "several methods"
 GREY = "#8a919c"
 PANEL, LANE, GAP, AXIS = 120, 20, 34, 34  # pixels: a panel's and a lane's height, between panels, below the last
-# How a run's time on a slot ended, said without colour: colours are the methods'.
-PATTERNS = {"failed": "x", "timed_out": "x", "lost": "x", "cancelled": "/", "queued": "/", "running": "."}
+# Beside the methods' colours, what their line styles are elsewhere.
+PATTERNS = {"solid": "", "dash": "/", "dot": ".", "dashdot": "x", "longdash": "-", "longdashdot": "|"}
+# How a run's time on a slot ended, when not well: a sign on its bar, which is paler, and words.
+SIGNS = {"failed": "✕", "timed_out": "✕", "lost": "✕", "cancelled": "■", "queued": "↺", "running": "▸"}
+PALE = SIGNS.keys() - {"running"}
 ENDS = {"queued": "taken back", "running": "running", "timed_out": "timed out"}
-
 
 @dataclass(frozen=True)
 class Busy:
@@ -147,7 +149,7 @@ def joined(lane: Sequence[Busy], pixel: float) -> list[tuple[Busy, int]]:
         last, count = drawn[-1] if drawn else (None, 0)
         short = one.end - one.start < pixel
         if last and short and one.start - last.end < pixel and (count > 1 or last.end - last.start < pixel):
-            method = one.method if one.method == last.method else ""
+            method = one.method if one.method == last.method else MIXED
             drawn[-1] = Busy(one.node, last.start, one.end, None, "", method), count + 1
         else:
             drawn.append((one, 1))
@@ -277,9 +279,10 @@ def figure(
     traces = [trace for number, panel in enumerate(panels) for trace in _lines(read, panel, number + 1)]
     if waits:
         traces.append(_queue(queue, len(panels) + 1, theme))
-    traces += _bars(rows, styles, (last - first) / points, len(heights))
+    traces += _bars(rows, styles, (last - first) / points, len(heights), THEMES[theme]["text"])
     titles = [f"{panel.title} [{panel.unit}]" for panel in panels] + ["Waiting runs"] * waits + ["Runs on slots"]
-    return {"data": traces, "layout": _layout(titles, heights, panels, rows, traces, first, last, THEMES[theme])}
+    layout = _layout(titles, heights, panels, rows, traces, (first, last), max(3, min(8, points // 130)), THEMES[theme])
+    return {"data": traces, "layout": layout}
 
 
 def _lines(read: Sequence[Reading], panel: Panel, number: int) -> list[dict[str, Any]]:
@@ -312,9 +315,9 @@ def _queue(queue: tuple[Floats, Floats], number: int, theme: str) -> dict[str, A
             "hovertemplate": "%{y} waiting<extra></extra>"}
 
 
-def _bars(rows: Sequence[tuple[str, Sequence[Busy]]], styles: Mapping[str, Style], pixel: float, number: int) -> list[
-    dict[str, Any]
-]:
+def _bars(
+    rows: Sequence[tuple[str, Sequence[Busy]]], styles: Mapping[str, Style], pixel: float, number: int, text: str
+) -> list[dict[str, Any]]:
     """A trace per method, in the order of `styles`, then what is not the reader's."""
     by_method: dict[str, list[tuple[int, Busy, int]]] = {method: [] for method in styles}
     for row, (_, lane) in enumerate(rows):
@@ -324,14 +327,17 @@ def _bars(rows: Sequence[tuple[str, Sequence[Busy]]], styles: Mapping[str, Style
     for method, drawn in by_method.items():
         if not drawn:
             continue
-        colour = styles[method].colour if method in styles else GREY
+        style = styles.get(method, Style(GREY, "solid"))
         traces.append({
             "type": "bar", "orientation": "h", "name": plain(method or OTHERS), "legend": "legend2", "xaxis": "x",
             "yaxis": _axis("y", number), "y": [row for row, _, _ in drawn],
             "base": [one.start * 1000 for _, one, _ in drawn],
             "x": [max(one.end - one.start, pixel / 2) * 1000 for _, one, _ in drawn], "width": 0.8,
-            "marker": {"color": colour, "opacity": 0.45 if not method else 1, "line": {"width": 0}, "pattern": {
-                "shape": [PATTERNS.get(one.ended, "") for _, one, _ in drawn], "size": 5, "solidity": 0.35}},
+            "marker": {"color": style.colour, "line": {"width": 0},
+                       "pattern": {"shape": PATTERNS[style.dash], "size": 6},
+                       "opacity": [0.45 if one.ended in PALE or not method else 1 for _, one, _ in drawn]},
+            "text": [SIGNS.get(one.ended, "") if one.name else "" for _, one, _ in drawn], "textposition": "inside",
+            "insidetextanchor": "end", "textangle": 0, "insidetextfont": {"color": text},
             "customdata": [f"/runs/{one.run}" if one.name else "" for _, one, _ in drawn],
             "hovertext": [_words(one, count) for _, one, count in drawn],
             "hovertemplate": "%{hovertext}<extra></extra>",
@@ -359,7 +365,7 @@ def _axis(letter: str, number: int) -> str:
 
 def _layout(
     titles: Sequence[str], heights: Sequence[int], panels: Sequence[Panel], rows: Sequence[tuple[str, Any]],
-    traces: Sequence[Mapping[str, Any]], first: float, last: float, colours: Mapping[str, str],
+    traces: Sequence[Mapping[str, Any]], window: tuple[float, float], nticks: int, colours: Mapping[str, str],
 ) -> dict[str, Any]:
     legend = 26 if any(trace.get("legend") == "legend2" for trace in traces) else 0
     plot = sum(heights) + GAP * (len(heights) - 1)
@@ -369,6 +375,7 @@ def _layout(
             "tickcolor": colours["quiet"], "automargin": True, "fixedrange": True}
     layout: dict[str, Any] = {
         "height": height, "margin": {"l": 56, "r": 12, "t": top, "b": AXIS + legend}, "bargap": 0, "barmode": "overlay",
+        "uniformtext": {"mode": "hide", "minsize": 9},
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "dragmode": "zoom", "hovermode": "closest",
         "font": {"family": "system-ui, sans-serif", "size": 12, "color": colours["text"]},
         "hoverlabel": {"bgcolor": colours["surface"], "bordercolor": colours["grid"],
@@ -377,8 +384,8 @@ def _layout(
                    "groupclick": "togglegroup", "bgcolor": "rgba(0,0,0,0)"},
         "legend2": {"orientation": "h", "x": 0, "y": 0, "yanchor": "bottom", "yref": "container", "itemwidth": 30,
                     "bgcolor": "rgba(0,0,0,0)"},
-        "xaxis": {**line, "type": "date", "range": [first * 1000, last * 1000], "fixedrange": False, "showline": True,
-                  "anchor": _axis("y", len(heights)), "nticks": 8, "hoverformat": "%H:%M:%S"},
+        "xaxis": {**line, "type": "date", "range": [at * 1000 for at in window], "fixedrange": False, "showline": True,
+                  "anchor": _axis("y", len(heights)), "nticks": nticks, "tickangle": 0, "hoverformat": "%H:%M:%S"},
         "annotations": [],
     }
     roof = plot

@@ -14,7 +14,7 @@ from assay.fleet import telemetry
 from assay.fleet.models import Node
 from assay.metrics.reader import Series
 from assay.metrics.store import store
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from ..figures.hardware import Busy, Job, Waited
 
@@ -31,12 +31,12 @@ class History:
 
 
 def nodes(user: Any) -> list[Node]:
-    """The fleet, those online first; nobody who is not signed in sees it."""
+    """The fleet, those online first, each with whether it is `online`; nobody who is not signed in sees it."""
     if not user.is_authenticated:
         return []
-    online = set(Node.objects.online().values_list("pk", flat=True))
-    found = Node.objects.prefetch_related("devices").defer("offers", "problems", "packages")
-    return sorted(found, key=lambda node: (node.pk not in online, node.name))
+    online = Exists(Node.objects.online().filter(pk=OuterRef("pk")))
+    found = Node.objects.annotate(online=online).defer("offers", "problems", "packages")
+    return list(found.order_by("-online", "name"))
 
 
 def measured(user: Any, chosen: Sequence[Node], first: int, last: int, points: int) -> dict[tuple[int, str], Series]:

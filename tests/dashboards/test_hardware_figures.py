@@ -49,7 +49,7 @@ def test_runs_too_short_to_be_seen_are_drawn_together() -> None:
     assert [(one.start - T, one.end - T, one.run, count) for one, count in drawn] == [(0, 9, None, 5), (11, 100, 9, 1)]
     assert drawn[0][0].method == "sgd"
     mixed = hardware.joined([busy(0, 1), busy(1, 2, method="adamw")], pixel=5)
-    assert [(one.method, count) for one, count in mixed] == [("", 2)]
+    assert [(one.method, count) for one, count in mixed] == [("several methods", 2)]
     assert len(hardware.joined(short, pixel=0.5)) == 5
 
 
@@ -126,7 +126,7 @@ def test_the_figure_has_a_panel_per_quantity_that_is_measured() -> None:
 def test_bars_lead_to_runs_and_say_how_they_ended_but_not_what_others_ran() -> None:
     named, others = [trace for trace in drawn(theme="dark")["data"] if trace["type"] == "bar"]
     assert (named["name"], others["name"]) == ("sgd", "others' runs")
-    assert named["customdata"] == ["/runs/1", "/runs/2"] and named["marker"]["pattern"]["shape"] == ["", "x"]
+    assert named["customdata"] == ["/runs/1", "/runs/2"] and named["text"] == ["", "✕"]
     assert named["base"] == [T * 1000, (T + 20) * 1000] and named["y"] == [0, 0] and named["x"] == [20_000, 20_000]
     assert others["customdata"] == [""] and "3" not in others["hovertext"][0] and others["y"] == [1]
 
