@@ -6,6 +6,8 @@ from typing import Any
 from assay.accounts.models import User
 from django.test import Client
 
+TOLD: dict[str, dict[str, dict[str, Any]]] = {}  # by page
+
 
 def signed_in(user: User | None) -> Client:
     client = Client()
@@ -16,8 +18,10 @@ def signed_in(user: User | None) -> Client:
 
 def server_callbacks(client: Client, page: str) -> dict[str, dict[str, Any]]:
     """The callbacks of `page` that run on the server, by their first output, as the browser is told of them."""
-    told = client.get(f"/dashboards/{page}/_dash-dependencies").json()
-    return {one["output"].strip(".").split("...")[0]: one for one in told if not one["clientside_function"]}
+    if page not in TOLD:  # they are the same for everybody
+        told = client.get(f"/dashboards/{page}/_dash-dependencies").json()
+        TOLD[page] = {one["output"].strip(".").split("...")[0]: one for one in told if not one["clientside_function"]}
+    return TOLD[page]
 
 
 def call(client: Client, page: str, first_output: str, changed: str = "", **values: Any) -> Any:
