@@ -134,13 +134,14 @@ def groups(verdict: Verdict) -> list[tuple[int, int]]:
 # -- the diagram ---------------------------------------------------------------------------------------
 
 
-def figure(verdict: Verdict, entries: Sequence[str], styles: Mapping[str, Style], theme: str = "light"
-           ) -> dict[str, Any]:
+def figure(verdict: Verdict, entries: Sequence[str], styles: Mapping[str, Style], *, theme: str = "light",
+           narrow: bool = False) -> dict[str, Any]:
     """The Plotly figure: mean ranks on a line, the best at the left; bars join those that do not differ."""
     colours = THEMES[theme]
     order = np.argsort(verdict.mean_ranks, kind="stable").tolist()
     k, joined = len(order), groups(verdict)
-    left, right = 1 - 0.03 * (k - 1), k + 0.03 * (k - 1)
+    beside = (0.35 if narrow else 0.05) * (k - 1)  # room for the names
+    left, right = 1 - beside, k + beside
     deep = 0.6 * len(joined) + 0.6  # where the first name stands, below the bars; one unit is 26 pixels
     traces, notes = [], []
     for place, at in enumerate(order):

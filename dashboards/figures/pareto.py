@@ -22,6 +22,7 @@ LINES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 CELLS = 256  # of the plot along each axis: one marker in each is all that can be seen
 MOST_MARKERS = 1000  # on fronts, and of dominated points; of more, one in each cell, which grow until so few remain
 HEIGHT, SPACE, PANEL = 520, 560, 340  # pixels: of a plane, of a space, of a projection
+PALE = 0.5  # opacity of what is dominated
 KNEE = "knee: farthest from the line through the front’s ends (scaled to the front; Das 1999)"
 KNEE_IN_SPACE = "knee: farthest from the plane through the front’s corners (scaled to the front; Das 1999)"
 
@@ -207,21 +208,24 @@ class _Drawing:
 
 def _plane(drawing: _Drawing, found: Sequence[Front], reference: Sequence[float]) -> dict[str, Any]:
     points, colours = drawing.points, drawing.colours
-    traces = _markers(drawing, (0, 1), "", legend=True)
+    traces: list[dict[str, Any]] = []
     for number, front in enumerate(found):
         x, y = staircase(points.values[drawing.seen(front.places, (0, 1))], drawing.axes, reference)
         own = drawing.styles.get(front.key)
         traces.append({
             "type": "scatter", "mode": "lines", "x": packed(x), "y": packed(y), "hoverinfo": "skip",
             "name": "front" if front.key == "" else f"front of {plain(front.name)}", "showlegend": own is None,
+            "legendrank": 1100,
             "line": {"color": own.colour if own else colours["text"], "width": 1.5,
                      "dash": LINES[number % len(LINES)]},
         })
+    traces += _markers(drawing, (0, 1), "", legend=True)
     bends = [front.knee for front in found if front.knee is not None]
     if bends:
         traces.append(_rings(drawing, bends, (0, 1), "", KNEE))
     traces.append({
         "type": "scatter", "mode": "markers", "x": [reference[0]], "y": [reference[1]], "name": "reference point",
+        "legendrank": 1102,
         "marker": {"symbol": "x-thin", "size": 9, "line": {"color": colours["quiet"], "width": 1.5}},
         "hovertemplate": "reference point of the hypervolume<extra></extra>",
     })
@@ -257,7 +261,7 @@ def _space(drawing: _Drawing, found: Sequence[Front], narrow: bool) -> dict[str,
             traces.append(_rings_in_space(drawing, bends))
         layout["scene"] = {
             "domain": {"x": [0, 1], "y": [(PANEL + 40) / height, 1]}, "aspectmode": "cube",
-            "camera": {"eye": {"x": 1.5, "y": -1.5, "z": 0.9}},
+            "camera": {"eye": {"x": 1.3, "y": -1.3, "z": 0.7}},
             **{f"{letter}axis": _axis(one, drawing.colours) | {"backgroundcolor": "rgba(0,0,0,0)", "showspikes": False}
                for letter, one in zip("xyz", drawing.axes, strict=True)}}
     for number, (across, up) in enumerate(((0, 1), (0, 2), (1, 2))):
@@ -287,10 +291,15 @@ def _markers(drawing: _Drawing, dims: tuple[int, int], suffix: str, *, legend: b
 
 
 def _cloud(drawing: _Drawing) -> list[dict[str, Any]]:
-    return [_common(drawing, own, method, on, True, SOLID_SYMBOLS) | {
-        "type": "scatter3d",
-        **{letter: packed(drawing.points.values[own, at]) for at, letter in enumerate("xyz")},
-    } for method, on, own in drawing.layers((0, 1, 2))]
+    """WebGL takes a transparent colour for another one: there the whole marker is faded."""
+    traces = []
+    for method, on, own in drawing.layers((0, 1, 2)):
+        common = _common(drawing, own, method, on, True, SOLID_SYMBOLS)
+        marker = common["marker"] | {"color": drawing.styles[method].colour, "opacity": 1 if on else PALE,
+                                     "size": 7 if on else 4}
+        traces.append(common | {"type": "scatter3d", "marker": marker} | {
+            letter: packed(drawing.points.values[own, at]) for at, letter in enumerate("xyz")})
+    return traces
 
 
 def _common(drawing: _Drawing, own: NDArray[np.intp], method: str, on: bool, legend: bool,
@@ -302,7 +311,7 @@ def _common(drawing: _Drawing, own: NDArray[np.intp], method: str, on: bool, leg
         "mode": "markers", "name": plain(method), "legendgroup": method, "showlegend": legend and first,
         "customdata": [[points.runs[at], _told(drawing, at)] for at in own.tolist()],
         "hovertemplate": "%{customdata[1]}<extra></extra>",
-        "marker": {"color": style.colour if on else faint(style.colour, 0.35), "size": 9 if on else 6,
+        "marker": {"color": style.colour if on else faint(style.colour, PALE), "size": 11 if on else 7,
                    "symbol": _symbols(drawing, own, method, symbols), "opacity": 1,
                    "line": {"width": 1 if on else 0, "color": drawing.colours["surface"]}},
     }
@@ -337,31 +346,32 @@ def _bars(points: Points, own: NDArray[np.intp], dim: int, style: Style, on: boo
     if not (up > 0).any() and not (down > 0).any():
         return None
     return {"type": "data", "symmetric": False, "array": packed(up), "arrayminus": packed(down), "width": 3,
-            "thickness": 1, "color": faint(style.colour, 0.7 if on else 0.25)}
+            "thickness": 1, "color": faint(style.colour, 0.7 if on else 0.35)}
 
 
 def _rings(drawing: _Drawing, bends: Sequence[int], dims: tuple[int, int], suffix: str, words: str) -> dict[str, Any]:
     """Rings around the knees."""
     values = drawing.points.values[list(bends)]
     return {
-        "type": "scatter", "mode": "markers", "name": "knee", "legendgroup": "knee", "xaxis": f"x{suffix}",
-        "yaxis": f"y{suffix}", "x": values[:, dims[0]].tolist(), "y": values[:, dims[1]].tolist(),
+        "type": "scatter", "mode": "markers", "name": "knee", "legendgroup": "knee", "legendrank": 1101,
+        "xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "x": values[:, dims[0]].tolist(), "y": values[:, dims[1]].tolist(),
         "customdata": [[drawing.points.runs[at], f"{_told(drawing, at)}<br><i>{words}</i>"] for at in bends],
         "hovertemplate": "%{customdata[1]}<extra></extra>",
-        "marker": {"symbol": "circle-open", "size": 17, "color": drawing.colours["text"], "line": {"width": 1.5}},
+        "marker": {"symbol": "circle-open", "size": 19, "color": drawing.colours["text"], "line": {"width": 1.5}},
     }
 
 
 def _rings_in_space(drawing: _Drawing, bends: Sequence[int]) -> dict[str, Any]:
     ring = _rings(drawing, bends, (0, 1), "", KNEE_IN_SPACE)
     values = drawing.points.values[list(bends)]
-    kept = {name: ring[name] for name in ("mode", "name", "legendgroup", "customdata", "hovertemplate", "marker")}
+    kept = {name: ring[name] for name in ("mode", "name", "legendgroup", "legendrank", "customdata", "hovertemplate",
+                                           "marker")}
     return kept | {"type": "scatter3d", "x": values[:, 0].tolist(), "y": values[:, 1].tolist(),
                    "z": values[:, 2].tolist()}
 
 
 def _axis(one: Axis, colours: Mapping[str, str]) -> dict[str, Any]:
-    bytes_or_not = {"tickformat": ".3~s", "ticksuffix": "B"} if one.unit == "B" else {}
+    bytes_or_not = {"tickformat": ".4~s", "ticksuffix": "B"} if one.unit == "B" else {}
     return axis(colours, plain(one.head), type="log" if one.log else "linear", **bytes_or_not)
 
 

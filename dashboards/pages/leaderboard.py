@@ -103,7 +103,7 @@ def layout() -> html.Div:
                 parts.field("Over", parts.one("clock"), "clock"),
                 parts.field("Of the way from the start to the best, left at the target [%]", dcc.Input(
                     id="remains", type="number", min=LEAST_REMAINS, max=MOST_REMAINS, step="any", debounce=True,
-                    className="dash-input")),
+                    className="dash-input"), "remains"),
             ]),
             parts.chart("critical", "Critical differences"), html.P(id="critical-words", className="words"),
             html.Div(className="board-display", children=[
@@ -236,7 +236,7 @@ def draw(address: str | None, screen: dict[str, Any] | None) -> list[Any]:
     if drawn is None:
         return [None, _empty(selection), None, {"display": "none"}, None, None, None, None]
     profile, profile_words = _profile(drawn, theme)
-    diagram, diagram_words = _critical(drawn, selection, theme)
+    diagram, diagram_words = _critical(drawn, selection, screen)
     return [_matrix(drawn, selection.cells), None, _note(drawn), {}, profile, profile_words, diagram, diagram_words]
 
 
@@ -299,14 +299,14 @@ def _times(drawn: Drawn, selection: Selection) -> tuple[dict[str, Floats], str]:
     return times, words
 
 
-def _critical(drawn: Drawn, selection: Selection, theme: str) -> tuple[dict[str, Any] | None, Any]:
+def _critical(drawn: Drawn, selection: Selection, screen: Any) -> tuple[dict[str, Any] | None, Any]:
     titles = [drawn.board.titles[entry] for entry in drawn.entries]
     try:
         verdict = _verdict(drawn, selection)
     except TooFew as reason:
         unit = "A block is a problem" if selection.block == "problem" else "A block is a seed of a problem"
         return None, [html.B("Critical differences. "), f"{reason} {unit}." if drawn.common else _no_common(drawn)]
-    figure = critical.figure(verdict, titles, drawn.styles, theme)
+    figure = critical.figure(verdict, titles, drawn.styles, theme=parts.theme(screen), narrow=parts.narrow(screen))
     words = [f"n = {_blocks(verdict.n, selection.block)}, k = {len(titles)}."]
     if verdict.p is not None:
         words.append(f"Friedman: χ² = {verdict.statistic:.4g}, p = {_p(verdict.p)}"

@@ -79,21 +79,23 @@ def layout() -> html.Div:
     return parts.page(
         TITLE,
         dcc.Location(id="visit", refresh=True),
-        choice.controls(parts.field("x", parts.one("x")), parts.field("y", parts.one("y")),
-                        parts.field("z", parts.one("z", "none: two objectives", clearable=True))),
+        choice.controls(),
+        parts.choice(
+            parts.field("x", parts.one("x")), parts.field("y", parts.one("y")),
+            parts.field("z", parts.one("z", "none: two objectives", clearable=True))),
         parts.display(
             parts.radio("points", "A point for each", {"label": "configuration (mean)", "run": "run"}),
             parts.radio("spread", "Error bars over seeds", {"minmax": "min–max", "std": "± std", "none": "none"}),
             parts.radio("by", "A front", {"all": "of all", "experiment": "per experiment", "method": "per method"}),
             parts.ticks("log", "Log scale", each),
-            parts.ticks("flip", "Turn direction round", each),
+            parts.ticks("flip", "Reverse direction", each),
             html.Fieldset(className="field", children=[
                 html.Legend("Reference point of the hypervolume"),
                 html.Div([_reference(letter) for letter in LETTERS], className="references")]),
         ),
         html.Div(id="warning"),
         html.Div(id="empty"),
-        parts.chart("front"),
+        parts.chart("front", "Fronts"),
         html.Div(id="tables"),
     )
 
@@ -218,7 +220,7 @@ def draw(address: str | None, screen: dict[str, Any] | None, _ticks: int | None)
                 "", "", ""]
     figure = figures.figure(drawn.points, drawn.fronts, drawn.axes, drawn.reference, drawn.styles, theme=theme,
                             narrow=narrow)
-    hints = [f"{seen:.6g}" for seen in drawn.worst] + [""]
+    hints = [f"{seen:.5g}" for seen in drawn.worst] + [""]
     return [figure, _warning(user, selection, drawn), None, _tables(drawn, narrow), _note(states, drawn, live),
             not live, *hints[:3]]
 
@@ -300,7 +302,7 @@ def _warning(user: Any, selection: Selection, drawn: Drawn) -> Any:
     if len(problems) > 1:
         said.append(f"These runs solve different problems ({_listed(_problems(problems))}).")
     if len(budgets) > 1:
-        said.append(f"They had different budgets ({_listed([budget(one) for one in budgets])}).")
+        said.append(f"These runs had different budgets ({_listed([budget(one) for one in budgets])}).")
     if len({one.modelled for one in drawn.axes}) > 1:
         modelled = ", ".join(one.title for one in drawn.axes if one.modelled)
         said.append(f"{modelled}: of a model, the other axes are measured.")

@@ -190,7 +190,8 @@ def test_no_more_markers_than_can_be_seen(d: int) -> None:
 
 def test_names_are_no_markup() -> None:
     built = drawn(Points(*(np.ones((1, 2)),) * 3, ["sgd"], ["sgd"], np.array([1]), ["<b>x</b>"], [(1,)], [1]))
-    assert "<b>&lt;b>x" in built["data"][0]["customdata"][0][1]
+    (told,) = [trace["customdata"][0][1] for trace in built["data"] if trace["name"] == "sgd"]
+    assert "<b>&lt;b>x" in told
 
 
 def test_the_csv_is_the_front() -> None:
