@@ -36,7 +36,8 @@ from .trials import (
 RAMPS: Mapping[str, tuple[str, ...]] = {  # from worst to best
     "light": ("#d3d8df", "#8fb8d9", "#2f7fbb", "#08306b"), "dark": ("#3a424d", "#2f6690", "#56B4E9", "#e3f3ff"),
 }
-DOT, LINE, CROSS = COLOURS[0], COLOURS[1], COLOURS[3]
+DOTS: Mapping[str, str] = {"light": COLOURS[0], "dark": COLOURS[5]}
+LINE, CROSS = COLOURS[1], COLOURS[3]
 PANEL, HEIGHT = 230, 380  # pixels
 CLASSES = 12  # of colour among the lines of parallel coordinates
 MOST_AXES, MOST_AXES_NARROW = 12, 4
@@ -54,11 +55,10 @@ def history(trials: Sequence[Trial], parameters: Sequence[Parameter], objectives
             log: bool = False, theme: str = "light") -> dict[str, Any]:
     """Each trial's value in the order of the trials, and the best so far as a staircase."""
     colours, objective = THEMES[theme], objectives[at]
-    traces = _dots(trials, np.array([trial.number for trial in trials], dtype=float), values(trials, at), parameters,
-                   objectives)
+    numbers = np.array([trial.number for trial in trials], dtype=float)
+    traces = _dots(trials, numbers, values(trials, at), parameters, objectives, theme)
     best = best_so_far(trials, objective, at)
     known = np.isfinite(best)
-    numbers = np.array([trial.number for trial in trials], dtype=float)
     turns = known & np.append(True, best[1:] != best[:-1])
     turns[-1:] |= known[-1:]
     traces.append({
@@ -71,14 +71,15 @@ def history(trials: Sequence[Trial], parameters: Sequence[Parameter], objectives
 
 
 def _dots(trials: Sequence[Trial], x: Floats, y: Floats, parameters: Sequence[Parameter],
-          objectives: Sequence[Objective], suffix: str = "", legend: bool = True) -> list[dict[str, Any]]:
+          objectives: Sequence[Objective], theme: str, suffix: str = "", legend: bool = True) -> list[dict[str, Any]]:
     """A trace of markers for each kind of trial that is there."""
+    dot = DOTS[theme]
     good = np.array([trial.outcome == SUCCEEDED and trial.feasible for trial in trials], dtype=bool)
     pruned = np.array([trial.outcome == PRUNED for trial in trials], dtype=bool)
     unfit = np.array([trial.outcome == SUCCEEDED and not trial.feasible for trial in trials], dtype=bool)
     seen = np.isfinite(x) & np.isfinite(y)
-    kinds = (("trial", good, "circle", DOT), ("pruned", pruned, "x-thin-open", CROSS),
-             ("infeasible", unfit, "circle-open", DOT))
+    kinds = (("trial", good, "circle", dot), ("pruned", pruned, "x-thin-open", CROSS),
+             ("infeasible", unfit, "circle-open", dot))
     return [{
         "type": "scatter", "mode": "markers", "name": name, "legendgroup": name, "showlegend": legend,
         "x": packed(x[own]), "y": packed(y[own]), "xaxis": f"x{suffix}", "yaxis": f"y{suffix}",
@@ -113,13 +114,14 @@ def parallel(trials: Sequence[Trial], parameters: Sequence[Parameter], objective
     marks = [_marks(one) for one in axes] + [_marks(end)]
     heads = [one.title for one in axes] + [objective.head]
     layout = _layout(colours, HEIGHT, f"parallel {objective.key} {len(axes)}") | {
-        "margin": {"l": 24, "r": 64, "t": 44, "b": 16}, "showlegend": False,
+        "margin": {"l": 24, "r": 64, "t": 60 if narrow else 44, "b": 16}, "showlegend": False,
         "xaxis": {"visible": False, "range": [-0.08, len(axes) + 0.12], "fixedrange": True},
         "yaxis": {"visible": False, "range": [-0.05, 1.05], "fixedrange": True},
         "shapes": [{"type": "line", "x0": place, "x1": place, "y0": 0, "y1": 1, "layer": "above",
                     "line": {"color": colours["quiet"], "width": 1}} for place in range(len(axes) + 1)],
         "annotations": [note for place, (head, some) in enumerate(zip(heads, marks, strict=True))
-                        for note in _labels(place, head, some, colours, last=place == len(axes))],
+                        for note in _labels(place, head, some, colours, 16 * (place % 2) if narrow else 0,
+                                            last=place == len(axes))],
     }
     return {"data": traces, "layout": layout}
 
@@ -169,10 +171,11 @@ def _round(parameter: Parameter) -> Floats:
     return np.arange(first, last + 1) * step
 
 
-def _labels(place: int, head: str, marks: Sequence[tuple[float, str]], colours: Mapping[str, str],
+def _labels(place: int, head: str, marks: Sequence[tuple[float, str]], colours: Mapping[str, str], lift: int,
             last: bool) -> list[dict[str, Any]]:
+    """The head of an axis, `lift` pixels higher than usual, and its values."""
     common = {"showarrow": False, "xref": "x", "yref": "y", "x": place}
-    title = {"text": f"<b>{plain(head if len(head) < 22 else head[:20] + '…')}</b>", "y": 1, "yshift": 20,
+    title = {"text": f"<b>{plain(head if len(head) < 22 else head[:20] + '…')}</b>", "y": 1, "yshift": 20 + lift,
              "hovertext": plain(head), "font": {"size": 12, "color": colours["text"]}}
     ticks = [{"text": plain(text), "y": unit, "xanchor": "left", "xshift": 4, "bgcolor": colours["surface"],
               "opacity": 0.85, "borderpad": 1, "font": {"size": 11, "color": colours["quiet"]}}
@@ -213,7 +216,7 @@ def importance(found: Importance, evaluator: Evaluator, *, theme: str = "light")
     layout["xaxis"]["title"]["font"] = {"size": 11, "color": colours["quiet"]}
     return {"data": [{
         "type": "bar", "orientation": "h", "x": shares, "y": [plain(name.removeprefix("method.")) for name in names],
-        "marker": {"color": DOT}, "text": [f"{share:.0%}" if share >= 0.005 else "< 1 %" for share in shares],
+        "marker": {"color": DOTS[theme]}, "text": [f"{share:.0%}" if share >= 0.005 else "< 1 %" for share in shares],
         "textposition": "outside", "cliponaxis": False, "hovertemplate": "%{y}: %{x:.3f}<extra></extra>",
     }], "layout": layout}
 
@@ -236,7 +239,7 @@ def slices(trials: Sequence[Trial], parameters: Sequence[Parameter], objectives:
     for number, parameter in enumerate(shown):
         row, column = divmod(number, columns)
         suffix = "" if number == 0 else str(number + 1)
-        traces += _dots(trials, places(trials, parameter), y, parameters, objectives, suffix, legend=number == 0)
+        traces += _dots(trials, places(trials, parameter), y, parameters, objectives, theme, suffix, legend=number == 0)
         width, tall = (1 - 0.07 * (columns - 1)) / columns, (1 - 0.32 / rows * (rows - 1)) / rows
         left, roof = column * (width + 0.07), 1 - row * (tall + 0.32 / rows)
         layout[f"xaxis{suffix}"] = _ticks(parameter, colours) | {
@@ -399,7 +402,7 @@ def front(trials: Sequence[Trial], parameters: Sequence[Parameter], objectives: 
         suffix = "" if number == 0 else str(number + 1)
         x, y = values(trials, across), values(trials, up)
         traces += [trace | {"opacity": 0.45} for trace in
-                   _dots(trials, x, y, parameters, objectives, suffix, legend=number == 0)]
+                   _dots(trials, x, y, parameters, objectives, theme, suffix, legend=number == 0)]
         own = np.flatnonzero(best)
         own = own[np.lexsort((y[own], x[own]))]
         traces.append({

@@ -67,7 +67,7 @@ def layout() -> html.Div:
     """The page without data; callbacks fill it from the URL."""
     return parts.page(
         TITLE,
-        choice.controls(parts.field("Objectives", parts.many("objectives", "The sweep's own"))),
+        choice.controls(parts.field("Objectives", parts.many("objectives", "The usual one"))),
         parts.display(
             parts.field("Parameters", parts.many("parameters", "All that vary"), "wide"),
             parts.field("Turn round", parts.many("turned", "Directions as declared"), "wide"),
@@ -258,6 +258,8 @@ def _note(found: Found) -> list[Any]:
              for outcome, count in counts.items()]
     if found.more:
         note.append(html.Span(f"{found.more} older runs are left out"))
+    if len(found.trials) > reading.MOST_COURSES:
+        note.append(html.Span(f"intermediate values of the newest {reading.MOST_COURSES}"))
     if found.mixed:
         note.append(html.Span(f"of different {', '.join(name.replace('.', ' ') for name in found.mixed)}: "
                               "compare them with care", className="state-cancelled"))

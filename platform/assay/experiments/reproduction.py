@@ -31,6 +31,7 @@ from .submission import Conflict, Invalid, append, check_quota, plan
 TOLERANCE = 1e-6
 NOTHING = Series(np.empty(0, np.int64), np.empty(0, np.float64))
 CLOCKS = frozenset({"seconds", "energy"})  # what every run reports of itself beside its metrics
+TIMES = ("s", "ms", "J")  # units of what is not the same twice, as is what is counted per second
 
 
 class Verdict(StrEnum):
@@ -55,7 +56,8 @@ class Compared:
 
     `points`: of the two curves. `step`: the first at which the curves are not equal bit for bit; `beyond`: the first
     at which they are further apart than the tolerance; None where there is none. `gap`: the largest relative
-    difference, in [0, inf]. `clock`: it measures time or energy, and decides nothing. `note`: what no number says.
+    difference, in [0, inf], infinite where only one has a point. `clock`: it measures time or energy, and decides
+    nothing. `note`: what no number says.
     """
 
     name: str
@@ -87,8 +89,9 @@ class Comparison:
     @property
     def first(self) -> Compared | None:
         """The metric whose curve is the first to decide the verdict."""
-        places = [metric for metric in self.deciding if self.place(metric) is not None]
-        return min(places, key=lambda metric: (self.place(metric), metric.name), default=None)
+        places = [(place, at) for at, metric in enumerate(self.metrics)
+                  if not metric.clock and (place := self.place(metric)) is not None]
+        return self.metrics[min(places)[1]] if places else None
 
     def place(self, metric: Compared) -> int | None:
         """The step that decides: the first beyond the tolerance if any metric has one, else the first that differs."""
@@ -96,8 +99,9 @@ class Comparison:
 
 
 def compare(store: Store, original: Run, reproduction: Run, tolerance: float = TOLERANCE) -> Comparison:
-    """Both runs, which have ended. Whole series are read, a few keys at a time."""
-    clocks = _clocks(original)
+    """Both runs, which have ended; the problem's own metrics first. Whole series are read, a few keys at a time."""
+    declared = _declared(original)
+    clocks = CLOCKS | {name for name, unit in declared.items() if unit in TIMES or unit.endswith("/s")}
     found = {
         metric.name: metric for metric in (
             curve(key, series.get(original.pk), series.get(reproduction.pk), tolerance)
@@ -106,7 +110,8 @@ def compare(store: Store, original: Run, reproduction: Run, tolerance: float = T
     for name in sorted(original.summary.keys() | reproduction.summary.keys()):
         number = summary(name, original.summary, reproduction.summary, tolerance)
         found[name] = _joined(found[name], number) if name in found else number
-    metrics = [replace(metric, clock=name in clocks) for name, metric in sorted(found.items())]
+    names = [name for name in declared if name in found] + sorted(found.keys() - declared)
+    metrics = [replace(found[name], clock=name in clocks) for name in names]
     return Comparison(tolerance, _end(original) == _end(reproduction), metrics)
 
 
@@ -116,11 +121,10 @@ def _series(store: Store, *runs: Run) -> Iterator[tuple[str, dict[int, Series]]]
     return reader.by_key(store, owners, names)
 
 
-def _clocks(run: Run) -> frozenset[str]:
-    """The metrics that measure time or energy: the run's own, and what its problem declares in such units."""
+def _declared(run: Run) -> dict[str, str]:
+    """The units of the metrics that the problem declares, the headline first."""
     problem = Problem.objects.filter(engine=run.engine, name=run.problem).first()
-    units = {metric["name"]: metric.get("unit", "") for metric in (problem.metrics if problem else [])}
-    return CLOCKS | {name for name, unit in units.items() if unit in ("s", "ms", "J") or unit.endswith("/s")}
+    return {metric["name"]: metric.get("unit", "") for metric in (problem.metrics if problem else [])}
 
 
 def _end(run: Run) -> tuple[str, str]:
@@ -139,7 +143,7 @@ def curve(name: str, first: Series | None, second: Series | None, tolerance: flo
     gaps = np.where(together, relative(a, b), np.inf)
     same = together & (a.view(np.uint64) == b.view(np.uint64))
     step, beyond = _first(same, first, second), _first(same | (gaps <= tolerance), first, second)
-    gap = float(gaps[together].max()) if together.any() else 0.0
+    gap = float(gaps.max(initial=0.0)) if len(first) == len(second) else np.inf
     note = "" if together.all() and len(first) == len(second) else "points at other steps"
     verdict = Verdict.EQUAL if step is None else Verdict.CLOSE if beyond is None else Verdict.DIFFERS
     return Compared(name, verdict, (len(first), len(second)), step, beyond, gap, note=note)

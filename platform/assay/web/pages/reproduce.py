@@ -128,9 +128,7 @@ def _compared(original: Run, again: Run, tolerance: float) -> dict[str, Any]:
     facts = _facts(original)
     rows = [Row(one, facts.get(one.name, {}).get("title") or one.name, original.summary.get(one.name),
                 again.summary.get(one.name)) for one in compared.metrics]
-    order = {name: at for at, name in enumerate(facts)}
-    rows.sort(key=lambda row: (row.metric.clock, -reproduction.RANK[row.metric.verdict],
-                               order.get(row.metric.name, len(order))))
+    rows.sort(key=lambda row: (row.metric.clock, -reproduction.RANK[row.metric.verdict]))
     first = compared.first
     return {
         "compared": compared, "sentence": sentence(compared, original, again), "rows": rows[:MOST_ROWS],
