@@ -182,7 +182,8 @@ def runs_fit(trials: int, seeds: int) -> None:
 def suggest(name: str, rule: Mapping[str, Any]) -> dict[str, Any] | None:
     """The axis that a parameter's schema speaks for: its choices, or its bounds; None where it cannot vary.
 
-    An end that the schema leaves open, or that a logarithmic axis cannot have, is reckoned from the default.
+    An end that the schema leaves open, or that a logarithmic axis cannot have, is reckoned from the default; the
+    other end of such a logarithmic axis is then no further from it.
     """
     plain = branch(rule)
     if "enum" in plain:
@@ -208,6 +209,7 @@ def _bounds(rule: Mapping[str, Any], default: Any, log: bool) -> tuple[float | N
         if low is None and around is not None:
             low = around / SPAN if log or around > 0 else around * SPAN
             low = max(low, open_low) if open_low is not None else low
+            high = min(high, around * SPAN) if log and high is not None else high
     if high is None:
         high = open_high
         if high is None and around is not None:
