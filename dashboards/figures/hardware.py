@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 HOST = "host"  # a node's own processor, memory, disk and network, beside its GPUs
 OTHERS, MIXED = "others' runs", "several methods"
 GREY = "#8a919c"
-PANEL, LANE, GAP, AXIS = 120, 20, 34, 34  # pixels: a panel's and a lane's height, between panels, below the last
+PANEL, LANE, GAP, AXIS = 120, 22, 34, 34  # pixels: a panel's and a lane's height, between panels, below the last
 # Beside the methods' colours, what their line styles are elsewhere.
 PATTERNS = {"solid": "", "dash": "/", "dot": ".", "dashdot": "x", "longdash": "-", "longdashdot": "|"}
 # How a run's time on a slot ended, when not well: a sign on its bar, which is paler, and words.
@@ -327,15 +327,15 @@ def _bars(
     for method, drawn in by_method.items():
         if not drawn:
             continue
-        style = styles.get(method, Style(GREY, "solid"))
+        style = styles.get(method, Style(GREY if method else faint(GREY, 0.4), "solid"))
         traces.append({
             "type": "bar", "orientation": "h", "name": plain(method or OTHERS), "legend": "legend2", "xaxis": "x",
             "yaxis": _axis("y", number), "y": [row for row, _, _ in drawn],
             "base": [one.start * 1000 for _, one, _ in drawn],
-            "x": [max(one.end - one.start, pixel / 2) * 1000 for _, one, _ in drawn], "width": 0.8,
+            "x": [max(one.end - one.start, pixel / 2) * 1000 for _, one, _ in drawn], "width": 0.88,
             "marker": {"color": style.colour, "line": {"width": 0},
                        "pattern": {"shape": PATTERNS[style.dash], "size": 6},
-                       "opacity": [0.45 if one.ended in PALE or not method else 1 for _, one, _ in drawn]},
+                       "opacity": [0.45 if one.ended in PALE else 1 for _, one, _ in drawn]},
             "text": [SIGNS.get(one.ended, "") if one.name else "" for _, one, _ in drawn], "textposition": "inside",
             "insidetextanchor": "end", "textangle": 0, "insidetextfont": {"color": text},
             "customdata": [f"/runs/{one.run}" if one.name else "" for _, one, _ in drawn],
@@ -375,7 +375,7 @@ def _layout(
             "tickcolor": colours["quiet"], "automargin": True, "fixedrange": True}
     layout: dict[str, Any] = {
         "height": height, "margin": {"l": 56, "r": 12, "t": top, "b": AXIS + legend}, "bargap": 0, "barmode": "overlay",
-        "uniformtext": {"mode": "hide", "minsize": 9},
+        "uniformtext": {"mode": "hide", "minsize": 8},
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "dragmode": "zoom", "hovermode": "closest",
         "font": {"family": "system-ui, sans-serif", "size": 12, "color": colours["text"]},
         "hoverlabel": {"bgcolor": colours["surface"], "bordercolor": colours["grid"],
