@@ -84,8 +84,8 @@ def configurations(runs: Points, spread: Spread) -> Points:
     groups: dict[tuple[int, str], list[int]] = {}
     for at, (experiment, label) in enumerate(zip(runs.experiment.tolist(), runs.label, strict=True)):
         groups.setdefault((experiment, label), []).append(at)
-    finite = np.isfinite(runs.values).all(axis=1)
-    kept = [[at for at in members if finite[at]] for members in groups.values()]
+    whole = np.isfinite(runs.values).all(axis=1).tolist()
+    kept = [[at for at in members if whole[at]] for members in groups.values()]
     rows = [_moments(runs.values[members], spread) for members in kept]
     d = runs.values.shape[1]
     firsts = [members[0] for members in groups.values()]
@@ -354,7 +354,8 @@ def _rings(drawing: _Drawing, bends: Sequence[int], dims: tuple[int, int], suffi
     values = drawing.points.values[list(bends)]
     return {
         "type": "scatter", "mode": "markers", "name": "knee", "legendgroup": "knee", "legendrank": 1101,
-        "xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "x": values[:, dims[0]].tolist(), "y": values[:, dims[1]].tolist(),
+        "xaxis": f"x{suffix}", "yaxis": f"y{suffix}",
+        "x": values[:, dims[0]].tolist(), "y": values[:, dims[1]].tolist(),
         "customdata": [[drawing.points.runs[at], f"{_told(drawing, at)}<br><i>{words}</i>"] for at in bends],
         "hovertemplate": "%{customdata[1]}<extra></extra>",
         "marker": {"symbol": "circle-open", "size": 19, "color": drawing.colours["text"], "line": {"width": 1.5}},

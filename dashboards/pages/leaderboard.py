@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -28,7 +29,7 @@ LEAST_REMAINS, MOST_REMAINS = 0.01, 90.0  # percent
 CONTROLS = ("engine", "columns", "methods", "measure", "rows", "which", "cells", "clock", "remains", "test", "block")
 Cells = Literal["median", "rank", "ratio"]
 Block = Literal["problem", "seed"]
-CELLS: Mapping[Cells, str] = {"median": "median over seeds", "rank": "rank", "ratio": "ratio to best"}
+CELLS: Mapping[str, str] = {"median": "median over seeds", "rank": "rank", "ratio": "ratio to best"}
 
 
 @dataclass(frozen=True)
@@ -156,14 +157,15 @@ def follow(address: str | None, *values: Any) -> list[Any]:
     tried = found.tried(user, project, engine)
     methods = sorted({trial.method for trial in tried.trials})
     measures = found.measures(engine, list(tried.columns.values()))
-    shown = {name: getattr(selection, name) for name in CONTROLS} | {
+    shown: dict[str, Any] = {name: getattr(selection, name) for name in CONTROLS} | {
         "engine": engine or None,
         "columns": [key for key in selection.columns if key in tried.columns],
         "methods": [name for name in selection.methods if name in methods],
         "measure": selection.measure if selection.measure in measures else found.HEADLINE,
     }
-    kept = Selection(**{name: tuple(value) if isinstance(value, list) else value for name, value in shown.items()}
-                     | {"engine": "" if engines and engine == engines[0][0] else engine})
+    usual = bool(engines) and engine == engines[0][0]
+    kept = replace(selection, engine="" if usual else engine, columns=tuple(shown["columns"]),
+                   methods=tuple(shown["methods"]), measure=shown["measure"])
     return [
         no_update if from_url or search(kept) == (address or "") else search(kept),
         [{"label": title, "value": key} for key, title in engines],
@@ -436,21 +438,29 @@ def download(_clicks: int | None, address: str | None) -> dict[str, str]:
     drawn = query(parse(Selection, address))
     rows: list[list[Any]] = [["method", "configuration", "problem", "budget", "measure", "direction", "median", "rank",
                               "ratio", "n", "finite", "runs"]]
-    for entry in drawn.entries if drawn else ():
-        for column in drawn.board.columns if drawn else ():
-            if one := drawn.standings.get((entry, column.key)) if drawn else None:
-                configuration, _ = drawn.board.chosen.get((entry, column.key), (drawn.board.titles[entry], 1))
-                numbers = [number if math.isfinite(number) else None for number in (one.median, one.rank, one.ratio)]
-                rows.append([drawn.board.methods[entry], configuration, column.title, column.budget, column.metric,
-                             column.direction, *numbers, one.n, one.good, " ".join(str(run) for run in one.runs)])
+    if drawn is not None:
+        rows += _cells(drawn)
     return parts.csv_file("leaderboard", rows)
+
+
+def _cells(drawn: Drawn) -> list[list[Any]]:
+    board = drawn.board
+    rows = []
+    for entry, column in product(drawn.entries, board.columns):
+        if one := drawn.standings.get((entry, column.key)):
+            configuration, _ = board.chosen.get((entry, column.key), (board.titles[entry], 1))
+            numbers = [number if math.isfinite(number) else None for number in (one.median, one.rank, one.ratio)]
+            rows.append([board.methods[entry], configuration, column.title, column.budget, column.metric,
+                         column.direction, *numbers, one.n, one.good, " ".join(str(run) for run in one.runs)])
+    return rows
 
 
 def profile_rows(address: str | None) -> parts.Rows:
     """The performance profile."""
     drawn = query(parse(Selection, address))
-    return shares.table({drawn.board.titles[entry]: own for entry, own in _ratios(drawn)[0].items()}, "ratio") \
-        if drawn else []
+    if drawn is None:
+        return []
+    return shares.table({drawn.board.titles[entry]: own for entry, own in _ratios(drawn)[0].items()}, "ratio")
 
 
 def target_rows(address: str | None) -> parts.Rows:
@@ -467,8 +477,9 @@ def critical_rows(address: str | None) -> parts.Rows:
     """Every pair of methods."""
     selection = parse(Selection, address)
     drawn = query(selection)
+    if drawn is None:
+        return []
     try:
-        return critical.table(_verdict(drawn, selection), [drawn.board.titles[entry] for entry in drawn.entries]) \
-            if drawn else []
+        return critical.table(_verdict(drawn, selection), [drawn.board.titles[entry] for entry in drawn.entries])
     except TooFew as reason:
         return [[str(reason)]]

@@ -138,8 +138,8 @@ def follow(address: str | None, sought: str | None, *values: Any) -> list[Any]:
     offered = found.objectives(user, chosen)
     keys = axes_of(selection, offered)
     usual = axes_of(replace(selection, x="", y="", z=""), offered)
-    selection = replace(selection, **{letter: "" if keys.get(letter) == usual.get(letter) else keys.get(letter, "")
-                                      for letter in LETTERS})
+    asked = {letter: "" if keys.get(letter) == usual.get(letter) else keys.get(letter, "") for letter in LETTERS}
+    selection = replace(selection, x=asked["x"], y=asked["y"], z=asked["z"])
     options = [{"label": one.head, "value": key} for key, one in offered.items()]
     shown = {name: getattr(selection, name) for name in CONTROLS} | {
         letter: keys.get(letter) for letter in LETTERS} | {"flip": list(selection.flip), "log": list(selection.log)}
