@@ -52,6 +52,14 @@ class SearchProblem(Problem):
         (tensors, numbers, strings, lists and dicts of them), which may be gone on from more than once."""
         raise NotImplementedError
 
+    def probe(self, params: Params) -> Sequence[float] | None:
+        """Numbers that say what a candidate computes, cheap and without chance: equal for equal ones."""
+        return None
+
+    def form(self, params: Params) -> str | None:
+        """The canonical form of a candidate: equal for candidates that are alike up to how they are written."""
+        return None
+
     def judge(self, search: Search, seen: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
         """The problem's metrics for what was found so far; `seen`: everything `evaluate` returned, by trial.
 
