@@ -27,6 +27,7 @@ CHARTS = {"history": "History", "parallel": "Parallel coordinates", "slices": "S
           "front": "Front"}
 BEST = 20  # trials in the table
 MOST_PARAMETERS = 12
+HIDDEN, SHOWN = {"display": "none"}, {"display": ""}
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,12 @@ def layout() -> html.Div:
         ),
         html.Div(id="empty"),
         *(parts.chart(name, CHARTS[name]) for name in ("history", "parallel")),
-        parts.radio("importance", "Importance by", {"ped-anova": "PED-ANOVA", "fanova": "fANOVA (slower)"}),
-        html.P(id="importance-note", className="muted"),
+        html.Div(id="importance-part", style=HIDDEN, children=[
+            parts.radio("importance", "Importance by", {"ped-anova": "PED-ANOVA", "fanova": "fANOVA (slower)"}),
+            html.P(id="importance-note", className="muted")]),
         parts.chart("shares", "Importance"),
         parts.chart("slices", CHARTS["slices"]),
-        html.Div(id="pair", className="board-display", children=[
+        html.Div(id="pair", className="board-display", style=HIDDEN, children=[
             parts.field("Across", parts.one("across", "first parameter"), "narrow"),
             parts.field("Up", parts.one("up", "second parameter"), "narrow")]),
         parts.chart("contour", CHARTS["contour"]),
@@ -105,9 +107,11 @@ def register(app: Dash) -> None:
     drawn = [Input("location", "search"), Input("screen", "data"), Input("tick", "n_intervals")]
     app.callback(
         *(Output(f"{name}-figure", "data") for name in CHARTS), Output("empty", "children"),
-        Output("table", "children"), Output("note", "children"), Output("tick", "disabled"), *drawn)(draw)
+        Output("table", "children"), Output("note", "children"), Output("tick", "disabled"), Output("pair", "style"),
+        *drawn)(draw)
     # By themselves, because they take longer: the other charts do not wait for them.
-    app.callback(Output("shares-figure", "data"), Output("importance-note", "children"), *drawn)(draw_importance)
+    app.callback(Output("shares-figure", "data"), Output("importance-note", "children"),
+                 Output("importance-part", "style"), *drawn)(draw_importance)
     app.callback(Output("courses-figure", "data"), *drawn)(draw_courses)
 
 
@@ -182,23 +186,24 @@ def draw(address: str | None, screen: dict[str, Any] | None, _ticks: int | None)
             made["contour"] = figures.contour(*common, both, theme=theme)
         if len(found.objectives) > 1:
             made["front"] = figures.front(*common, theme=theme, narrow=narrow)
-    return *made.values(), _empty(selection, found), _table(selection, found), _note(found), not found.live
+    return (*made.values(), _empty(selection, found), _table(selection, found), _note(found), not found.live,
+            SHOWN if made["contour"] else HIDDEN)
 
 
-def draw_importance(address: str | None, screen: dict[str, Any] | None, _ticks: int | None) -> tuple[Any, Any]:
+def draw_importance(address: str | None, screen: dict[str, Any] | None, _ticks: int | None) -> tuple[Any, Any, Any]:
     """The bars of importance, or why there are none."""
     selection, found = asked(address)
     theme = parts.theme(screen)
     if not found.objectives or not found.trials:
-        return None, None
+        return None, None, HIDDEN
     try:
         shares = _importance(selection, found)
     except TooLittle as reason:
-        return None, f"No importance: {reason}"
+        return None, f"No importance: {reason}", SHOWN
     left = ", ".join(name.removeprefix("method.") for name in shares.left_out)
     note = f"For {found.objectives[0].title}, over {shares.trials} trials that succeeded."
     note += f" Left out, because not all of them have it or it never changes: {left}." if left else ""
-    return figures.importance(shares, selection.importance, theme=theme), note
+    return figures.importance(shares, selection.importance, theme=theme), note, SHOWN
 
 
 def _importance(selection: Selection, found: Found) -> Importance:
@@ -295,7 +300,7 @@ def _table(selection: Selection, found: Found) -> Any:
     if not found.objectives or not valued(found.trials):
         return None
     chosen, best = wanted(selection, found), _best(found)
-    columns = [("Trial", ""), *((one.head, "number") for one in found.objectives), ("Runs", "number"),
+    columns = [("Trial", "nowrap"), *((one.head, "number") for one in found.objectives), ("Runs", "number"),
                *((one.title, "number" if not one.choices else "") for one in chosen)]
     rows = [[_link(found, trial),
              *(one.text(value) for one, value in zip(found.objectives, trial.values, strict=True)), str(trial.n),

@@ -102,9 +102,8 @@ def _of_row(row: Row, sweep: Sweep, runs: Sequence[Run], chosen: Sequence[Object
     ended_badly = row.outcome in (Outcome.FAILED, Outcome.CANCELLED)
     measured = _means([] if ended_badly else list(last.values()), chosen)
     outcomes = tuple(float(value) if _is_number(value) else mean for value, mean in zip(told, measured, strict=True))
-    absent = {_dotted(axis["name"]) for axis in sweep.space if axis["name"] not in row.params}
-    params = {name: None if name in absent else value for name, value in flat(runs[0].spec).items()
-              if not name.startswith("budget.")}
+    params = {_dotted(axis["name"]): None for axis in sweep.space}  # and nothing that methods merely differ in
+    params |= {_dotted(name): value for name, value in row.params.items()}
     return Trial(row.number, f"#{sweep.pk} trial {row.number}", params, outcomes, row.outcome,
                  tuple(run.pk for run in runs), len(last), row.feasible)
 

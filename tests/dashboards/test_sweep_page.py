@@ -178,6 +178,19 @@ def test_the_trials_of_a_sweep_are_its_own(swept: Experiment, member: User) -> N
     assert found.trials[1].params["method.width"] is None  # its condition does not hold
 
 
+def test_a_parameter_of_several_methods_is_one_axis(swept: Experiment, member: User) -> None:
+    for row in Row.objects.all():
+        owner = "adamw" if row.number % 2 else "sgd"
+        row.params = {"method": owner, f"{owner}.lr": row.params["lr"]}
+        row.save()
+    Sweep.objects.update(space=[{"name": "method", "kind": "cat", "choices": ["adamw", "sgd"]}, *(
+        {"name": f"{owner}.lr", "kind": "float", "low": 0, "high": 1, "log": True} for owner in ("adamw", "sgd"))])
+    found = queries.found(member, of(swept))
+    method, lr = found.parameters
+    assert (method.choices, lr.name, lr.log) == (("adamw", "sgd"), "method.lr", True)
+    assert [trial.params["method.lr"] for trial in found.trials] == LRS[:5]
+
+
 def test_the_courses_of_a_sweep_go_on_over_its_legs(swept: Experiment, member: User) -> None:
     courses = queries.courses(member, queries.found(member, of(swept)))
     assert [len(course.x) for course in courses] == [4, 4, 8, 4, 4]
