@@ -158,6 +158,7 @@ def grid(name: str, title: str, *controls: Any, **options: Any) -> html.Section:
 
     A page's callback gives `columnDefs`, `rowData` (rows with an "id"), `style` (`grid_height`) of `name`, and the
     style of `name`-part, which is hidden at first. `assets/grid.js` has cells ("Named", "Measured") and number formats.
+    A column whose definition has `"context": {"wide": True}` is left out on a phone.
     """
     columns = html.Details(className="menu", **marks("data", columns=name), children=[
         html.Summary("Columns", className="button-quiet", title="Which columns are shown"),

@@ -44,7 +44,8 @@
       key: "swatch", className: "swatch", "aria-hidden": true,
       style: { borderTopColor: data.colour, borderTopStyle: kind } });
     const name = data.href ? element("a", { key: "name", href: data.href }, value) : element("span", { key: "name" }, value);
-    return element("span", { className: "row-name", title: value }, [swatch, name]);
+    const note = data.reference && element("span", { key: "note", className: "muted" }, "reference");
+    return element("span", { className: "row-name", title: value }, [swatch, name, note]);
   };
 
   const Measured = ({ data, value, place, best, direction, bytes: inBytes }) => {
@@ -70,10 +71,14 @@
   const hidden = (api) => {
     try { return new Set(JSON.parse(localStorage.getItem(place(api)) ?? "[]")); } catch { return new Set(); }
   };
+  const NARROW = "(max-width: 900px)";
   const restore = (api) => {
     const gone = hidden(api);
-    const ids = (api.getColumns() ?? []).map((column) => column.getColId());
-    api.setColumnsVisible(ids.filter((id) => gone.has(id)), false);
+    const narrow = matchMedia(NARROW).matches;
+    const columns = api.getColumns() ?? [];
+    const left = columns.filter((one) => gone.has(one.getColId()) || (narrow && one.getColDef().context?.wide));
+    api.setColumnsVisible(left, false);
+    if (narrow) api.setColumnWidths(columns.filter((one) => one.isPinned()).map((key) => ({ key, newWidth: 150 })));
   };
 
   const offer = async (menu) => {
@@ -110,7 +115,7 @@
   });
 
   window.dashAgGridFunctions = Object.assign(window.dashAgGridFunctions ?? {}, {
-    short, bytes,
+    short, like, bytes,
     inFull: ({ value, data }, at) => {
       if (value === null || value === undefined) return "";
       const spread = data[`s${at}`];

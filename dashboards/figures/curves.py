@@ -280,7 +280,7 @@ def figure(
     `styles` by label; `titles` by metric (a missing one is titled by its name).
     """
     metrics = list(dict.fromkeys(line.metric for line in drawn))
-    columns = max(1, min(columns, len(metrics)))
+    legend_columns, columns = 3 * columns, max(1, min(columns, len(metrics)))
     colours = THEMES[theme]
     kind = "scattergl" if sum(line.x.size for line in drawn) > MOST_SVG_POINTS else "scatter"
     width = 1.75 if len(drawn) <= 20 * len(metrics) else 1
@@ -292,7 +292,7 @@ def figure(
         first = line.label not in seen
         seen.add(line.label)
         traces += _traces(line, styles[line.label], panel, kind, first, display, width)
-    layout = _layout(metrics, titles, display, columns, colours, len(seen))
+    layout = _layout(metrics, titles, display, columns, colours, math.ceil(len(seen) / legend_columns), len(seen))
     return {"data": traces, "layout": layout}
 
 
@@ -393,10 +393,10 @@ def _axis(letter: str, panel: int) -> str:
 
 def _layout(
     metrics: Sequence[str], titles: Mapping[str, str], display: Display, columns: int, colours: Mapping[str, str],
-    entries: int,
+    legend_rows: int, entries: int,
 ) -> dict[str, Any]:
     rows = max(1, math.ceil(len(metrics) / columns))
-    legend = 26 * math.ceil(entries / (3 * columns)) if entries > 1 else 0  # pixels it is likely to need
+    legend = 26 * legend_rows if entries > 1 else 0  # pixels it is likely to need
     top, bottom = 28, 44
     height = rows * ROW_HEIGHT + legend
     plot = height - top - bottom - legend

@@ -95,19 +95,25 @@ def states(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in counts.items())
 
 
-def heads(columns: Sequence[Column], bests: Sequence[float | None], first: str) -> list[dict[str, Any]]:
-    """The grid's columns: name, state, runs, then a number each. `first` is the name column's title."""
+def heads(
+    columns: Sequence[Column], bests: Sequence[float | None], first: str, *, spread: bool = False,
+    compared: bool = False,
+) -> list[dict[str, Any]]:
+    """The grid's columns: name, state, runs, then a number each. `first` is the name column's title; numbers have more
+    room where a `spread` stands beside them, and where they are `compared` with a reference."""
+    width = 120 + 50 * spread + 70 * compared
     made: list[dict[str, Any]] = [
         {"colId": "name", "field": "name", "headerName": first, "pinned": "left", "cellRenderer": "Named",
          "minWidth": 130, "width": 240, "lockVisible": True, "filter": "agTextColumnFilter"},
-        {"colId": "state", "field": "state", "headerName": "State", "width": 120, "filter": "agTextColumnFilter"},
+        {"colId": "state", "field": "state", "headerName": "State", "width": 120, "filter": "agTextColumnFilter",
+         "context": {"wide": True}},
         {"colId": "runs", "field": "runs", "headerName": "Runs", "width": 84, "type": "rightAligned",
-         "filter": "agNumberColumnFilter"},
+         "filter": "agNumberColumnFilter", "context": {"wide": True}},
     ]
     for place, (column, top) in enumerate(zip(columns, bests, strict=True)):
         unit = "" if column.unit in ("", "B") else f" [{column.unit}]"  # bytes carry theirs in the cell
         made.append({
-            "colId": f"{column.kind}.{column.name}", "field": f"c{place}", "type": "rightAligned", "width": 168,
+            "colId": f"{column.kind}.{column.name}", "field": f"c{place}", "type": "rightAligned", "width": width,
             "headerName": f"{column.title}{unit}{ARROWS.get(column.direction, '')}", "headerTooltip": column.name,
             "cellRenderer": "Measured", "filter": "agNumberColumnFilter",
             "cellRendererParams": {"place": place, "best": top, "direction": column.direction,

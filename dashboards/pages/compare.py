@@ -24,7 +24,7 @@ from ..selection import parse, search
 NAME, TITLE, ICON = "compare", "Compare", "bar-chart-line"
 DEFAULT_METRICS = 4
 MOST_METRICS = 12
-MOST_DRAWN = 300  # runs; the table shows all
+MOST_DRAWN = 300  # runs, some of each group; the table shows all
 MOST_COLUMNS = 40  # metrics in the table beside those that are drawn
 MOST_DIFFERENT = 30  # groups whose parameters are laid side by side
 MOST_LINKED = 50  # runs that the address of a group's row names
@@ -198,7 +198,7 @@ def choose(user: Any, selection: Selection) -> Chosen:
 def query(user: Any, selection: Selection, points: int = POINTS_ACROSS) -> tuple[Chosen, list[curves.Line]]:
     """The lines of `selection`, of at most `points` points each and `MOST_POINTS` together."""
     chosen = choose(user, selection)
-    drawn = chosen.runs[:MOST_DRAWN]
+    drawn = reading.in_turn(chosen.runs, chosen.labels, MOST_DRAWN)
     most = len(drawn) * max(1, len(chosen.metrics))
     points = max(FEWEST_POINTS, min(points, MOST_POINTS // max(1, most)))
     display = selection.display
@@ -253,7 +253,8 @@ def tabulate(address: str | None, _ticks: int | None, listed: str | None) -> lis
     names = list(members)
     reference = names.index(selection.reference) if selection.reference in members else None
     heads = summary.heads(columns, summary.best(found.mean, ended, columns),
-                          "Run" if selection.display.each_run else "Group")
+                          "Run" if selection.display.each_run else "Group",
+                          spread=bool((found.n > 1).any()), compared=reference is not None)
     return [heads, summary.rows(made, found, reference), parts.grid_height(len(made)), {"display": "block"},
             _difference(members), about]
 
@@ -345,7 +346,7 @@ def _note(chosen: Chosen, live: bool) -> list[Any]:
     if chosen.more:
         note.append(html.Span(f"{chosen.more:,} older ones match too: narrow the choice to see them"))
     if len(runs) > MOST_DRAWN:
-        note.append(html.Span(f"{MOST_DRAWN} are drawn, all are in the table"))
+        note.append(html.Span(f"{MOST_DRAWN} are drawn, some of each group; all are in the table"))
     if live:  # the shell's script writes and renews the words
         note.append(html.Span(**parts.marks("data", updated="", at=str(int(time.time() * 1000)))))
     return note

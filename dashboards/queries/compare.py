@@ -21,17 +21,21 @@ LOWEST, HIGHEST = -(2**63), 2**63 - 1
 
 def names(user: Any, runs: Sequence[Run]) -> tuple[list[str], list[str]]:
     """The metrics, and the clocks of `CLOCKS`, that the runs reported; of many runs some of each label are asked."""
-    asked: dict[int, Run] = {}
-    labels: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
-        labels.setdefault((run.problem, run.label), []).append(run)
-    deepest = max((len(same) for same in labels.values()), default=0)
-    for depth in range(deepest):  # the first of each label, then the second of each ...
-        for same in labels.values():
-            if depth < len(same) and len(asked) < MOST_ASKED:
-                asked[same[depth].pk] = same[depth]
-    seen = {key for keys in reader.keys(store(), _visible(user, list(asked.values()))).values() for key in keys}
+    asked = in_turn(runs, {run.pk: f"{run.problem} {run.label}" for run in runs}, MOST_ASKED)
+    seen = {key for keys in reader.keys(store(), _visible(user, asked)).values() for key in keys}
     return sorted(seen - set(CLOCKS)), [clock for clock in CLOCKS if clock in seen]
+
+
+def in_turn(runs: Sequence[Run], labels: Mapping[int, str], most: int) -> list[Run]:
+    """At most `most` of the runs, in their order: the first of each label, then the second of each, and so on."""
+    if len(runs) <= most:
+        return list(runs)
+    depth: dict[int, int] = {}
+    held: dict[str, int] = {}
+    for run in runs:
+        depth[run.pk] = held[labels[run.pk]] = held.get(labels[run.pk], -1) + 1
+    chosen = {run.pk for run in sorted(runs, key=lambda run: depth[run.pk])[:most]}
+    return [run for run in runs if run.pk in chosen]
 
 
 def curves(

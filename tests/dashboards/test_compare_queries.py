@@ -51,6 +51,13 @@ def test_of_many_runs_some_of_every_label_are_asked_for_names(
     assert reading.names(member, runs)[0] == ["adamw/only", "val/accuracy", "val/loss"]
 
 
+def test_some_runs_of_each_label_in_turn() -> None:
+    runs = [Run(pk=pk) for pk in range(1, 9)]
+    labels = dict(zip(range(1, 9), "aaaabbcd", strict=True))
+    assert [run.pk for run in reading.in_turn(runs, labels, 5)] == [1, 2, 5, 7, 8]
+    assert reading.in_turn(runs, labels, 8) == runs and reading.in_turn([], {}, 3) == []
+
+
 def test_curves_over_steps_and_seconds(experiment: Experiment, member: User) -> None:
     runs = runs_of(member, experiment)
     found = reading.curves(member, runs, ["val/accuracy"], "step", labels(runs))
