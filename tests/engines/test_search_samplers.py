@@ -37,6 +37,7 @@ MIXED = SearchSpace([Float("x", -2.0, 2.0), Float("lr", 1e-4, 1.0, log=True), In
                      Cat("kind", ["a", "b", "c"]), Bool("flag")])
 CONDITIONAL = SearchSpace([Cat("kind", ["a", "b"]), Float("x", -2.0, 2.0, when={"kind": ["a"]}),
                            Int("n", 1, 9, when={"kind": ["b"]}), Float("y", -1.0, 1.0)])
+FINITE = SearchSpace([Float("x", -2.0, 2.0, step=0.5), Int("n", 1, 9), Bool("flag")])
 
 
 def losses(trial, objectives):
@@ -59,6 +60,12 @@ CASES = {
     "gp": ({"startup": 5}, MIXED, ONE, ()), "gp-several": ({"startup": 5}, NUMBERS, TWO, SIZE),
     "cma-es": ({"population": 4}, NUMBERS, ONE, ()), "cma-es-separable": ({"separable": True}, NUMBERS, ONE, ()),
     "cma-es-adapting": ({"adapt_rate": True, "population": 4}, NUMBERS, ONE, ()),
+    "gp-few-unique": ({"refit": 3}, MIXED, ONE, ()), "gp-few-unique-ei": ({"acquisition": "ei"}, NUMBERS, ONE, ()),
+    "gp-few-unique-finite": ({"refit": 2, "ratio": 2.0}, FINITE, ONE, ()), "gp-ucb": ({"refit": 3}, FINITE, ONE, ()),
+    "cross-entropy": ({"population": 6}, CONDITIONAL, ONE, SIZE),
+    "cross-entropy-generational": ({"population": 6, "mode": "generational"}, MIXED, ONE, ()),
+    "cross-entropy-covariance": (
+        {"population": 12, "elite": 0.5, "covariance": True, "dynamic": True}, NUMBERS, ONE, ()),
     "nsga2": ({"population": 6}, CONDITIONAL, TWO, SIZE), "nsga3": ({"population": 6}, MIXED, TWO, ()),
 }
 SLOW = {"gp": 5, "gp-several": 5}  # fits take a second: so few rounds of two trials
@@ -67,7 +74,7 @@ SLOW = {"gp": 5, "gp-several": 5}  # fits take a second: so few rounds of two tr
 def begin(case, seed=0):
     options, space, objectives, constraints = CASES[case]
     methods = engine("search").methods
-    method = methods[case if case in methods else case.rpartition("-")[0]](**options)
+    method = methods[max((id for id in methods if case.startswith(id)), key=len)](**options)
     return method.begin(space, objectives, constraints, seed=seed)
 
 

@@ -15,6 +15,7 @@ from .trial import Failure, Trial
 
 REPORTS = 200  # points of a curve over the whole run
 CHECKPOINT_SECONDS = 20.0
+Curves = dict[str, list[tuple[float, float]]]
 COUNTED = ("evaluations", "steps", "seconds")
 
 
@@ -27,7 +28,7 @@ class SearchRun:
         self.total = length(context, problem)
         self.seen: dict[int, Mapping[str, float]] = {}  # everything an evaluation returned
         self.states: dict[str, Any] = {}  # what legs left behind
-        self.curves: dict[str, list[tuple[float, float]]] = {}
+        self.curves: Curves = {}
         self.switches, self.points, self.last = 0, set[str](), ""
         self.done = 0
         self._saved = time.monotonic()
@@ -97,7 +98,7 @@ class SearchRun:
                 self.context.save("progress", figures.progress(
                     f"{self.title} on {self.problem.title}", headline.title or headline.name, points,
                     self.curves.get("value", []), log=self.problem.log_metric))
-            for name, figure in self.search.figures().items():
+            for name, figure in self.search.figures(self.curves).items():
                 self.context.save(name, figure)
         self.context.account(**self.search.costs())
 

@@ -59,8 +59,9 @@ class Search:
         """Numbers to stream beside the best value in a run of the engine."""
         return {}
 
-    def figures(self) -> dict[str, dict[str, Any]]:
-        """The sampler's own Plotly figures of a run of the engine, by artifact name."""
+    def figures(self, curves: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, dict[str, Any]]:
+        """The sampler's own Plotly figures of a run of the engine, by artifact name; `curves`: what was streamed, as
+        (evaluations, value) by metric."""
         return {}
 
     def costs(self) -> dict[str, float]:
