@@ -9,7 +9,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from engines.core import Claim, MissingBackend, Part, Result, RunSpec, Verdict, run_spec
 from engines.core.claim import State
@@ -84,6 +84,8 @@ def judge_part(part: Part, outcomes: Mapping[str, Result | Failure]) -> Judged:
     else:
         try:
             verdict = part.judge(results)
+            if verdict.state not in get_args(State):
+                raise ValueError(f"unknown state {verdict.state!r}")
         except Exception as error:  # its author's slip must not hide the other parts' verdicts
             verdict = no_verdict(f"its verdict raised {type(error).__name__}: {error}")
     return Judged(part.name, verdict, seconds)

@@ -19,6 +19,7 @@ from assay.metrics import reader
 from assay.metrics.store import store
 
 from .database import Away
+from .text import storable
 
 if TYPE_CHECKING:
     from engines.core import Claim, Result
@@ -67,15 +68,13 @@ def judge_due() -> int:
             count += verdicts.record(judgement, _given_up(judgement))
             continue
         try:
-            found = judge(judgement)
+            count += verdicts.record(judgement, judge(judgement))
+            logger.info("judged %s", judgement)
         except Away:
             raise
         except Exception as error:
             logger.exception("judging %s", judgement)
-            verdicts.failed(judgement, f"{type(error).__name__}: {error}")
-            continue
-        count += verdicts.record(judgement, found)
-        logger.info("judged %s", judgement)
+            verdicts.failed(judgement, storable(f"{type(error).__name__}: {error}"))
     return count
 
 
@@ -178,8 +177,8 @@ def _row(judgement: Judgement, index: int, judged: "Judged", runs: Sequence[Run]
     note = "the claim was changed after its runs were submitted" if changed and not verdict.note else verdict.note
     return Verdict(
         judgement=judgement, index=index, part=judged.name, state=verdict.state, measured=_finite(verdict.measured),
-        threshold=_finite(verdict.threshold), unit=verdict.unit[:100], note=note, seconds=judged.seconds,
-        hardware=_hardware(runs), versions=_versions(runs),
+        threshold=_finite(verdict.threshold), unit=storable(verdict.unit[:100]), note=storable(note),
+        seconds=_finite(judged.seconds) or 0.0, hardware=_hardware(runs), versions=_versions(runs),
     )
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import pkgutil
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -156,7 +157,9 @@ def _describe_claim(claim: Claim, one: Engine) -> dict[str, Any] | None:
     """None, and a word among the plug-ins' errors, for a claim with a run that cannot be: it hides no other."""
     try:
         version = distribution_version(claim.parts[0].verdict)
-        return claim.describe() | {"version": version}
+        told = claim.describe() | {"version": version}
+        json.dumps(told, allow_nan=False)  # what cannot be announced
+        return told
     except Exception as error:
         plugin_errors()[f"{one.id}, claim {claim.system}"] = f"{type(error).__name__}: {error}"
         return None

@@ -71,7 +71,7 @@ class SystemOut(Schema):
 
 
 class ClaimOut(SystemOut):
-    """`history`: every judged experiment that one may see, the newest first."""
+    """`history`: the newest judged experiments that one may see, at most 100, the newest first."""
 
     history: list[Judged]
 

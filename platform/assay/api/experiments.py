@@ -10,7 +10,7 @@ from pydantic import Field
 
 from assay.accounts.models import User
 from assay.experiments import actions, listing
-from assay.experiments.models import Experiment, Run, State
+from assay.experiments.models import Experiment, Kind, Run, State
 from assay.experiments.submission import Invalid, Submission, submit
 from assay.wording import bad_text
 
@@ -39,9 +39,11 @@ class RunBrief(Schema):
 
 
 class ExperimentOut(Schema):
-    """`states` counts its runs."""
+    """`states` counts its runs. Of a claim or a sweep, `problem`, `methods`, `seeds` and `budget` may be empty: see its
+    runs."""
 
     id: int
+    kind: Kind
     project: str
     owner: str
     name: str

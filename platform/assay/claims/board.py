@@ -12,6 +12,8 @@ from assay.catalogue.models import Method
 
 from .models import Claim, Judgement, State, Verdict
 
+HISTORY = 100
+
 
 @dataclass(frozen=True)
 class Line:
@@ -39,9 +41,9 @@ class System:
     live: Judgement | None = None
 
     @property
-    def states(self) -> Counter[State]:
+    def states(self) -> dict[State, int]:
         """How many parts have which verdict; a system without a claim counts once, as not run."""
-        return Counter(line.state for line in self.lines) if self.claim else Counter([State.NOT_RUN])
+        return dict(Counter(line.state for line in self.lines) if self.claim else {State.NOT_RUN: 1})
 
     @property
     def machines(self) -> list[str]:
@@ -76,7 +78,8 @@ def judgements(user: User) -> QuerySet[Judgement]:
 
 
 def board(user: User, *, project: Project | None = None, system: str | None = None) -> list[System]:
-    """By engine and name, judged in `project` or in any; with `system` that one alone, when it has a claim."""
+    """By engine, those with a claim first, judged in `project` or in any; with `system` that one alone, when it has a
+    claim."""
     claims = Claim.objects.defer("specs")
     seen = judgements(user).filter(experiment__project=project) if project else judgements(user)
     if system is not None:
@@ -93,20 +96,20 @@ def board(user: User, *, project: Project | None = None, system: str | None = No
         systems.append(System(*key, claim, published.get(key), lines, judgement, live.get(key)))
     if system is None:
         systems += [System(*key, None, method) for key, method in _unclaimed(published, systems).items()]
-    return sorted(systems, key=lambda one: (one.engine, one.name))
+    return sorted(systems, key=lambda one: (one.engine, one.claim is None, one.name))
 
 
 def count(systems: Iterable[System]) -> dict[State, int]:
     """How many parts have which verdict, in the order of `State`."""
-    total: Counter[State] = sum((one.states for one in systems), Counter())
+    total: Counter[State] = sum((Counter(one.states) for one in systems), Counter())
     return {state: total[state] for state in State if total[state]}
 
 
 def history(user: User, claim: Claim) -> list[tuple[Judgement, list[Verdict]]]:
-    """Every judged experiment of a claim with its verdicts, the newest first."""
+    """The newest `HISTORY` judged experiments of a claim with their verdicts, the newest first."""
     found = judgements(user).filter(engine=claim.engine_id, system=claim.system, judged_at__isnull=False)
     found = found.select_related("experiment__project", "experiment__owner").prefetch_related("verdicts")
-    return [(one, list(one.verdicts.all())) for one in found.order_by("-judged_at")]
+    return [(one, list(one.verdicts.all())) for one in found.order_by("-judged_at")[:HISTORY]]
 
 
 def _newest(seen: QuerySet[Judgement], *, judged: bool) -> dict[tuple[str, str], Judgement]:

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_POST
 
 from assay.accounts.permissions import visible_projects
 from assay.claims import actions
-from assay.claims.board import board, history
+from assay.claims.board import HISTORY, board, history
 from assay.claims.models import Claim
 from assay.experiments.submission import Invalid
 
@@ -17,21 +17,18 @@ from ..context import current_project
 from ..request import Request
 from .scoreboard import projects, show
 
-HISTORY = 50  # experiments
-
 
 @login_required
 def claim(request: Request, system: str) -> HttpResponse:
     found = next((one for one in board(request.user, system=system) if one.claim), None)
     if found is None or found.claim is None:
         raise Http404
-    told = history(request.user, found.claim)
     parts = [part["name"] for part in found.claim.parts]
     rows = [(judgement, [next((one for one in verdicts if one.part == name), None) for name in parts])
-            for judgement, verdicts in told[:HISTORY]]
+            for judgement, verdicts in history(request.user, found.claim)]
     (shown,) = show([found])
     return access.answer(request, "web/claim.html", "web/parts/claim_live.html", {
-        "one": shown, "system": found, "claim": found.claim, "history": rows, "earlier": len(told), "parts": parts,
+        "one": shown, "system": found, "claim": found.claim, "history": rows, "most": HISTORY, "parts": parts,
         "live": shown.row is not None, "projects": projects(request, current_project(request)), "whole": True,
     })
 
@@ -41,7 +38,9 @@ def claim(request: Request, system: str) -> HttpResponse:
 def run(request: Request, system: str) -> HttpResponse:
     """Put it to the test in the project that was chosen."""
     project = get_object_or_404(visible_projects(request.user), slug=request.POST.get("project", ""))
-    found = get_object_or_404(Claim, system=system)
+    found = Claim.objects.filter(system=system).first()
+    if found is None:
+        raise Http404
     try:
         experiment = actions.run(request.user, found, project)
     except Invalid as error:
