@@ -13,7 +13,7 @@ Evaluator = Literal["ped-anova", "fanova"]
 NAMES = {"ped-anova": "PED-ANOVA (Watanabe et al. 2023): what tells the best tenth from the rest",
          "fanova": "fANOVA (Hutter et al. 2014): shares of the variance that a random forest finds"}
 FEWEST = 10  # trials; with fewer the best tenth is no set, and a forest learns nothing
-MOST_FOR_FANOVA = 1000  # the newest; a forest of 64 trees over more takes seconds
+MOST_FOR_FANOVA, TREES = 250, 32  # the newest trials: the time grows with their square, 64 trees over 1,000 take 40 s
 
 
 class TooLittle(Exception):
@@ -63,7 +63,7 @@ def _evaluate(trials: Sequence[Trial], parameters: Sequence[Parameter], losses: 
             one.name: show(trial.params[one.name]) if one.choices else float(trial.params[one.name])
             for one in parameters})
         for trial, loss in zip(trials, losses, strict=True)])
-    chosen = (optuna.importance.FanovaImportanceEvaluator(seed=0) if evaluator == "fanova"
+    chosen = (optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, seed=0) if evaluator == "fanova"
               else optuna.importance.PedAnovaImportanceEvaluator())
     found = optuna.importance.get_param_importances(study, evaluator=chosen)
     return {name: float(share) for name, share in found.items()}

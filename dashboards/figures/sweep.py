@@ -108,7 +108,7 @@ def parallel(trials: Sequence[Trial], parameters: Sequence[Parameter], objective
     units = np.column_stack([*(one.unit(places(shown, one)) for one in axes), end.unit(found)])
     good = goodness(found, objective.direction)
     classes = np.minimum((good * CLASSES).astype(int), CLASSES - 1)
-    traces = [_lines(units[own], [shown[place] for place in own.tolist()], parameters, objectives,
+    traces = [_lines(units[own], [shown[place] for place in own.tolist()], objectives,
                      ramp(theme, (kind + 0.5) / CLASSES), 1.0 + 1.2 * kind / CLASSES)
               for kind in range(CLASSES) if (own := np.flatnonzero(classes == kind)).size]
     marks = [_marks(one) for one in axes] + [_marks(end)]
@@ -126,13 +126,13 @@ def parallel(trials: Sequence[Trial], parameters: Sequence[Parameter], objective
     return {"data": traces, "layout": layout}
 
 
-def _lines(units: Floats, trials: Sequence[Trial], parameters: Sequence[Parameter], objectives: Sequence[Objective],
-           colour: str, width: float) -> dict[str, Any]:
+def _lines(units: Floats, trials: Sequence[Trial], objectives: Sequence[Objective], colour: str,
+           width: float) -> dict[str, Any]:
     """The lines of one class in one trace, with a gap after each."""
     rows, columns = units.shape
     gap = np.full((rows, 1), np.nan)
     x = np.broadcast_to(np.append(np.arange(columns), np.nan), (rows, columns + 1))
-    texts = [told(trial, parameters, objectives) for trial in trials]
+    texts = [told(trial, (), objectives) for trial in trials]  # at every axis: kept short
     return {
         "type": "scatter", "mode": "lines", "x": packed(x.ravel()), "y": packed(np.hstack([units, gap]).ravel()),
         "line": {"color": colour, "width": width}, "connectgaps": False,
@@ -239,7 +239,9 @@ def slices(trials: Sequence[Trial], parameters: Sequence[Parameter], objectives:
     for number, parameter in enumerate(shown):
         row, column = divmod(number, columns)
         suffix = "" if number == 0 else str(number + 1)
-        traces += _dots(trials, places(trials, parameter), y, parameters, objectives, theme, suffix, legend=number == 0)
+        traces += [trace | {"hovertemplate": f"%{{customdata[1]}}<br>{plain(parameter.title)} %{{x}}<extra></extra>"}
+                   for trace in _dots(trials, places(trials, parameter), y, (), objectives, theme, suffix,
+                                      legend=number == 0)]
         width, tall = (1 - 0.07 * (columns - 1)) / columns, (1 - 0.32 / rows * (rows - 1)) / rows
         left, roof = column * (width + 0.07), 1 - row * (tall + 0.32 / rows)
         layout[f"xaxis{suffix}"] = _ticks(parameter, colours) | {

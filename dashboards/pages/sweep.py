@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from assay.web.numbers import short
 from assay.wording import show
-from dash import Dash, Input, Output, ctx, html, no_update
+from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 from django.core.exceptions import BadRequest
 from django.urls import reverse
 
@@ -78,7 +78,7 @@ def layout() -> html.Div:
         *(parts.chart(name, CHARTS[name]) for name in ("history", "parallel")),
         html.Div(id="importance-part", style=HIDDEN, children=[
             parts.radio("importance", "Importance by", {"ped-anova": "PED-ANOVA", "fanova": "fANOVA (slower)"}),
-            html.P(id="importance-note", className="muted")]),
+            html.P(id="importance-note", className="muted"), dcc.Store(id="rested-on")]),
         parts.chart("shares", "Importance"),
         parts.chart("slices", CHARTS["slices"]),
         html.Div(id="pair", className="board-display", style=HIDDEN, children=[
@@ -111,7 +111,8 @@ def register(app: Dash) -> None:
         *drawn)(draw)
     # By themselves, because they take longer: the other charts do not wait for them.
     app.callback(Output("shares-figure", "data"), Output("importance-note", "children"),
-                 Output("importance-part", "style"), *drawn)(draw_importance)
+                 Output("importance-part", "style"), Output("rested-on", "data"), *drawn, State("rested-on", "data"),
+                 )(draw_importance)
     app.callback(Output("courses-figure", "data"), *drawn)(draw_courses)
 
 
@@ -190,20 +191,25 @@ def draw(address: str | None, screen: dict[str, Any] | None, _ticks: int | None)
             SHOWN if made["contour"] else HIDDEN)
 
 
-def draw_importance(address: str | None, screen: dict[str, Any] | None, _ticks: int | None) -> tuple[Any, Any, Any]:
-    """The bars of importance, or why there are none."""
+def draw_importance(address: str | None, screen: dict[str, Any] | None, _ticks: int | None,
+                    rested: Any) -> Sequence[Any]:
+    """The bars of importance, or why there are none. While trials go on they are drawn anew for a tenth more of them:
+    they cost more than all the rest."""
     selection, found = asked(address)
     theme = parts.theme(screen)
     if not found.objectives or not found.trials:
-        return None, None, HIDDEN
+        return None, None, HIDDEN, 0
+    count = len(valued(found.trials))
+    if ctx.triggered_id == "tick" and type(rested) is int and rested <= count < rested * 1.1:
+        return [no_update] * 4
     try:
         shares = _importance(selection, found)
     except TooLittle as reason:
-        return None, f"No importance: {reason}", SHOWN
+        return None, f"No importance: {reason}", SHOWN, 0
     left = ", ".join(name.removeprefix("method.") for name in shares.left_out)
     note = f"For {found.objectives[0].title}, over {shares.trials} trials that succeeded."
     note += f" Left out, because not all of them have it or it never changes: {left}." if left else ""
-    return figures.importance(shares, selection.importance, theme=theme), note, SHOWN
+    return figures.importance(shares, selection.importance, theme=theme), note, SHOWN, count
 
 
 def _importance(selection: Selection, found: Found) -> Importance:

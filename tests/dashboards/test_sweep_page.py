@@ -245,6 +245,15 @@ def test_importance_and_which(make: Make, member: User, evaluator: str) -> None:
     assert evaluator in shown["shares-figure.data"]["layout"]["xaxis"]["title"]["text"].lower()
 
 
+def test_importance_is_not_reckoned_anew_for_every_trial(make: Make, member: User) -> None:
+    asked = {"location": f"?experiment={make().pk}&objective=val%2Floss"}
+    first = props(call(signed_in(member), IMPORTANCE, location=asked["location"]))
+    assert first["rested-on.data"] == 12
+    for rested, drawn in ((12, False), (11, False), (10, True), (None, True), ("forged", True)):
+        told = call(signed_in(member), IMPORTANCE, "tick.n_intervals", **asked, **{"rested-on": rested})
+        assert (told.status_code == 200 and "shares-figure" in told.json()["response"]) == drawn, rested
+
+
 def test_importance_is_refused_with_a_reason(make: Make, member: User) -> None:
     experiment = make(seeds=1)
     runs = "".join(f"&run={pk}" for pk in experiment.runs.values_list("pk", flat=True)[:5])
