@@ -27,7 +27,7 @@ def panels(store: Store, runs: Sequence[Run], styles: Mapping[str, Style], facts
     metric. `x` is "step" or "seconds".
     """
     owners = [run.pk for run in runs]
-    present = {key for names in reader.keys(store, owners).values() for key in names} - set(CLOCKS)
+    present = metrics(store, owners)
     chosen = [key for key in facts if key in present] + sorted(present - set(facts))
     chosen = chosen[:MOST_PANELS]
     found = reader.many(store, owners, [*chosen, CLOCK], points=POINTS)
@@ -44,6 +44,11 @@ def panels(store: Store, runs: Sequence[Run], styles: Mapping[str, Style], facts
         drawn.append({"key": key, "title": _title(key, facts.get(key, {})), "traces": traces, "x": x,
                       "main": key in facts or not facts})
     return drawn
+
+
+def metrics(store: Store, runs: Sequence[int]) -> set[str]:
+    """The names of all metrics that these runs reported: there may be thousands."""
+    return {key for names in reader.keys(store, runs).values() for key in names} - set(CLOCKS)
 
 
 def _title(key: str, fact: Mapping[str, Any]) -> str:

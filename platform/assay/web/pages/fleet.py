@@ -53,20 +53,24 @@ def _usage(nodes: list[Node]) -> dict[int, list[dict[str, Any]]]:
 
 
 def _graph(node: Node, key: str, series: reader.Series, last: int) -> dict[str, Any]:
-    device, _, quantity = key.rpartition("/")
     finite = series.values[np.isfinite(series.values)]
-    now = float(finite[-1]) if len(finite) else None
+    return graph(node, key, series, last, float(finite[-1]) if len(finite) else None)
+
+
+def graph(node: Node, key: str, series: reader.Series, last: int, number: float | None) -> dict[str, Any]:
+    """A series up to the time `last` as a line, beside `number` in its unit: `{"title", "now", "path"}`."""
+    device, _, quantity = key.rpartition("/")
     percent = quantity in ("cpu", "utilisation")
     high = 100.0 if percent else float(node.memory) if key == "memory" else None
     units = {"power": "W", "temperature": "°C"}
-    if now is None:
+    if number is None:
         text = "–"
     elif percent:
-        text = f"{now:.0f} %"
+        text = f"{number:.0f} %"
     elif quantity in units:
-        text = f"{now:.0f} {units[quantity]}"
+        text = f"{number:.0f} {units[quantity]}"
     else:
-        text = numbers.size(now) + ("/s" if key in ("disk", "network") else "")
+        text = numbers.size(number) + ("/s" if key in ("disk", "network") else "")
     title = TITLES.get(key) or f"{device.upper()} {quantity}".strip()
     path = figures.sparkline(series, first=int(series.steps[0]), last=last, high=high)
     return {"title": title, "now": text, "path": path}

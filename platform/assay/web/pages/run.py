@@ -8,7 +8,9 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.utils import timezone
 from django.views.decorators.http import require_POST
+from sqlalchemy.exc import SQLAlchemyError
 
 from assay.accounts.models import Role
 from assay.accounts.permissions import may
@@ -18,15 +20,21 @@ from assay.experiments.models import LogChunk, Run, State
 from assay.experiments.results import COSTS
 from assay.experiments.runlog import tail
 from assay.experiments.state import ENDED
+from assay.fleet import telemetry
+from assay.metrics.downsample import downsample
+from assay.metrics.reader import Series
 from assay.metrics.store import store
 
 from .. import access, figures, styles
 from ..advice import advice
-from ..context import compare_url
+from ..context import compare_url, dashboard_url
 from ..request import Request
 from ..waiting import reason
+from . import fleet
 
+MOST_SUMMARY = 60  # final numbers shown
 LOG_SHOWN = 64 * 1024  # bytes of the end of the log that the page begins with
+SPARKLINE = 200  # points
 PLOTLY = "application/vnd.plotly.v1+json"
 SHELL_BUDGET = {"steps": "--steps", "seconds": "--seconds"}
 
@@ -49,6 +57,7 @@ def _context(request: Request, found: Run) -> dict[str, Any]:
         "advice": advice(found.failure_kind, found.state),
         "failed": found.state in (State.FAILED, State.TIMED_OUT, State.LOST),
         "summary": [(facts.get(name, {"title": name}), name, value) for name, value in _ordered(found.summary, facts)],
+        "summary_more": max(0, len(found.summary) - MOST_SUMMARY),
         "costs": _costs(found.cost), "moves": list(found.moves.all()), "took": _took(found),
         "method_values": {k: v for k, v in found.spec["method"].items() if k != "id"},
         "problem_values": {k: v for k, v in found.spec["problem"].items() if k != "id"},
@@ -56,13 +65,14 @@ def _context(request: Request, found: Run) -> dict[str, Any]:
         "editor": may(request.user, Role.EDITOR, found.experiment.project), "compare": compare_url(),
         "original": access.runs(request).filter(pk=found.reproduces_id).first() if found.reproduces_id else None,
         "reproductions": access.runs(request).filter(reproduces=found).count(),
+        "metrics": dashboard_url("metrics"), "hardware": lambda: _hardware(found),  # called by the whole page only
         "log": tail(found, start), "log_cut": start > 0, "command": command(found.spec),
     }
 
 
 def _ordered(summary: dict[str, Any], facts: dict[str, Any]) -> list[tuple[str, Any]]:
     names = [name for name in facts if name in summary] + sorted(set(summary) - set(facts))
-    return [(name, summary[name]) for name in names]
+    return [(name, summary[name]) for name in names[:MOST_SUMMARY]]
 
 
 def _costs(cost: dict[str, Any]) -> list[tuple[str, str, Any]]:
@@ -76,6 +86,26 @@ def _took(found: Run) -> float | None:
     if not found.started_at or not found.ended_at:
         return None
     return (found.ended_at - found.started_at).total_seconds()
+
+
+def _hardware(found: Run) -> dict[str, Any]:
+    """What its node measured while it ran, of the machine and the run's own GPUs; empty where nothing is kept of it."""
+    if not found.node or not found.started_at:
+        return {}
+    first, last = int(found.started_at.timestamp()), int((found.ended_at or timezone.now()).timestamp())
+    foreign = [f"gpu{device.index}/" for device in found.node.devices.all()
+               if f"gpu{device.index}" not in found.device.split(",")]
+    try:
+        names = [name for name in telemetry.keys(store(), [found.node.pk])[found.node.pk]
+                 if not name.startswith(tuple(foreign))]
+        read = telemetry.read(store(), [found.node.pk], names, first=first, last=last, points=telemetry.LONG)
+    except SQLAlchemyError:  # the page shows the rest while the metric store is away
+        return {}
+    graphs = [fleet.graph(found.node, key, Series(*downsample(series.steps, series.values, SPARKLINE)), last,
+                          float(series.values.mean())) for (_, key), series in read.items()]
+    board = dashboard_url("hardware")
+    around = f"?node={found.node.pk}&first={first - 5}&last={last + 5}"
+    return {"graphs": graphs, "more": board + around if board else ""} if graphs else {}
 
 
 def _log_start(found: Run) -> int:
@@ -107,7 +137,8 @@ def curves(request: Request, pk: int) -> JsonResponse:
     problem = Problem.objects.filter(engine=found.engine, name=found.problem).first()
     facts = {metric["name"]: metric for metric in problem.metrics} if problem else {}
     panels = figures.panels(store(), [found], styles.of_engine(found.engine, siblings), facts, x=x)
-    return JsonResponse({"ended": found.state in ENDED, "panels": panels})
+    count = len(figures.metrics(store(), [found.pk]))
+    return JsonResponse({"ended": found.state in ENDED, "panels": panels, "metrics": count})
 
 
 @login_required

@@ -75,6 +75,11 @@
         const answer = await reply.json();
         panels = answer.panels;
         drawPanels(box, panels);
+        const link = document.querySelector("[data-metrics]");
+        if (link && answer.metrics) {
+          link.textContent = `${answer.metrics.toLocaleString("en")} metric${answer.metrics > 1 ? "s" : ""}`;
+          link.hidden = false;
+        }
         window.assay.away(false);
         if (answer.ended) again = 0;
       } catch {
