@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from assay.metrics.reader import Series
-from assay.web.styles import COLOURS, DASHES, by_number
+from assay.web.styles import COLOURS, DASHES, Style, by_number
 from numpy.typing import NDArray
 
 from .curves import in_order, outline, packed, plain
@@ -25,7 +25,7 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 BAND = "#5b6ee1"
 _DIGITS = re.compile(r"\d+")
 _WORD_OF_DIGITS = re.compile(r"(?<![^\W_])\d+(?![^\W_])")  # in "p95" and "top5" digits tell kinds apart
-_SEPARATOR = re.compile(r"([/.])")
+_SEPARATOR = re.compile(r"([/.])")  # of a name's path
 
 
 def shapes(names: Sequence[str]) -> list[str]:
@@ -213,14 +213,15 @@ def _traces(panel: Panel, number: int, log: bool) -> list[dict[str, Any]]:
         traces.append({
             **common, "x": packed(x), "y": packed(np.where(np.isfinite(y), y, np.nan)), "name": plain(name),
             "mode": "lines" if x.size > 1 else "markers",
-            "line": {"color": colour(at), "dash": DASHES[at // len(COLOURS) % len(DASHES)], "width": 1.75},
+            "line": {"color": style(at).colour, "dash": style(at).dash, "width": 1.75},
             "hovertemplate": f"{plain(name)}<br>step %{{x}}: %{{y:.5~g}}<extra></extra>"})
     return traces
 
 
-def colour(at: int) -> str:
+def style(at: int) -> Style:
     """Of the curve at this place in a panel: not blue, which the band is."""
-    return COLOURS[1:][at % (len(COLOURS) - 1)]
+    colours = COLOURS[1:]
+    return Style(colours[at % len(colours)], DASHES[at // len(colours) % len(DASHES)])
 
 
 def table(panels: Sequence[Panel]) -> list[list[Any]]:

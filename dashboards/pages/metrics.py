@@ -1,6 +1,7 @@
 """Metrics: one run with thousands of metrics. Alike names are groups; nothing is drawn until a group is opened."""
 
 import math
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from assay.experiments.models import Run
 from assay.web.numbers import short
-from assay.web.styles import by_number
+from assay.web.styles import Style, by_number
 from dash import Dash, Input, Output, ctx, dcc, html, no_update
 from django.core.exceptions import BadRequest
 from django.urls import reverse
@@ -194,8 +195,8 @@ def draw(address: str | None, screen: dict[str, Any] | None, _ticks: int | None)
     empty = None if len(found.reported) else parts.teach(
         "No metric yet", "The run has not reported anything so far. Its metrics appear here by themselves."
         if live else "The run ended without reporting a metric.")
-    return (figure, _groups(found, selection), _members(found, selection), empty, found.refusal, _note(found, live),
-            not live, f"metrics-columns {'beside' if drawn else ''}")
+    return (figure, _groups(found, selection), _members(found, selection, drawn), empty, found.refusal,
+            _note(found, live), not live, f"metrics-columns {'beside' if drawn else ''}")
 
 
 def rows(address: str | None) -> parts.Rows:
@@ -247,7 +248,7 @@ def _groups(found: Found, selection: Selection) -> Any:
             html.P(more, className="muted small mt-1")]
 
 
-def _members(found: Found, selection: Selection) -> list[Any]:
+def _members(found: Found, selection: Selection, drawn: Sequence[figures.Panel]) -> list[Any]:
     """Of every opened group its members with their last values; a name draws its curve or takes it away."""
     by_shape = {group.shape: group for group in found.groups}
     opened = [by_shape[shape] for shape in selection.groups if shape in by_shape]
@@ -258,9 +259,10 @@ def _members(found: Found, selection: Selection) -> list[Any]:
                ("last step", "number range")]
     sections: list[Any] = [html.P("A group's median, and the bands that hold 50 % and 90 % of its members. The names "
                                   "below draw single curves.", className="muted small")]
+    drawn_in = {name: figures.style(at) for panel in drawn for at, name in enumerate(panel.curves)}
     for group in opened:
         listed = _ordered(group, reported, selection.order)[:MOST_MEMBERS]
-        body = [(_toggle(reported.names[at], selection, "curves"),
+        body = [(_member(reported.names[at], selection, drawn_in.get(reported.names[at])),
                  *(_number(float(column[at])) for column in (reported.last, reported.low, reported.high)),
                  f"{reported.n[at]:,}", f"{reported.last_step[at]:,}") for at in listed]
         left = len(group.members) - len(listed)
@@ -272,6 +274,11 @@ def _members(found: Found, selection: Selection) -> list[Any]:
                    className="muted small mt-1"),
         ]))
     return sections
+
+
+def _member(name: str, selection: Selection, style: Style | None) -> html.Span:
+    swatch = [parts.swatch(style)] if style else []
+    return html.Span([*swatch, _toggle(name, selection, "curves")], className="row-name")
 
 
 def _ordered(group: figures.Group, reported: queries.Reported, order: Order) -> list[int]:
@@ -288,9 +295,15 @@ def _toggle(name: str, selection: Selection, where: Literal["groups", "curves"],
     held = getattr(selection, where)
     most = MOST_OPEN if where == "groups" else MOST_CURVES
     kept = tuple(one for one in held if one != name) if name in held else (*held[1 - most :], name)
-    return dcc.Link(text or name, href=reverse(NAME) + search(replace(selection, **{where: kept})),
+    return dcc.Link(text or _breakable(name), href=reverse(NAME) + search(replace(selection, **{where: kept})),
                     className="opened" if name in held and not text else "",
                     title=f"{'Close' if name in held else 'Open'} {name}")
+
+
+def _breakable(name: str) -> list[Any]:
+    """The name, which may be broken behind its separators."""
+    words = re.split(r"(?<=[/.])", name)
+    return [piece for word in words[:-1] for piece in (word, html.Wbr())] + words[-1:]
 
 
 def _number(value: float) -> html.Span:
