@@ -74,7 +74,7 @@ def claim() -> dict[str, Any]:
     specs = [{"engine": "toy", "problem": {"id": "bowl"}, "method": {"id": "dice"}, "seed": seed,
               "budget": {"steps": 10}, "resources": {"queue": "cpu"}} for seed in (0, 1)]
     return {"system": "dice", "statement": "Dice find the bottom of a bowl.", "headline": "Dice find every bottom",
-            "seconds": 90.0, "version": "1", "specs": specs,
+            "seconds": 90.0, "version": "1", "own": ["dice"], "specs": specs,
             "parts": [{"name": "bottom found", "runs": [0, 1]}, {"name": "luck", "runs": [1]}]}
 
 

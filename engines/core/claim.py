@@ -43,13 +43,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Claim:
-    """`statement`: what is claimed here. `headline`: what the paper says. `seconds`: expected, on 2 cores."""
+    """`statement`: what is claimed here. `headline`: what the paper says. `seconds`: expected, on 2 cores.
+
+    `own`: ids of the system's own methods, where there is not just one that is named like the system.
+    """
 
     system: str
     statement: str
     headline: str
     parts: Sequence[Part]
     seconds: float = 180.0
+    own: Sequence[str] = ()
 
     def specs(self) -> list[RunSpec]:
         """Every distinct run, in the order in which the parts name them."""
@@ -65,6 +69,7 @@ class Claim:
         places = {key: at for at, key in enumerate(spec.hash() for spec in self.specs())}
         return {
             "system": self.system, "statement": self.statement, "headline": self.headline, "seconds": self.seconds,
+            "own": list(self.own) or [self.system],
             "parts": [{"name": part.name, "runs": sorted({places[spec.hash()] for spec in part.runs})}
                       for part in self.parts],
             "specs": [spec.resolved().model_dump(mode="json", exclude_none=True) for spec in self.specs()],

@@ -46,6 +46,15 @@ def test_a_second_method_of_a_claimed_paper_needs_no_claim(people: People) -> No
     assert [one.name for one in board(people.viewer)] == ["dice"]
 
 
+def test_a_system_may_have_methods_of_other_names(people: People) -> None:
+    told = description()
+    told[0]["methods"][0]["source"] = SOURCE
+    told[0]["claims"][0]["own"] = ["descent", "dice"]
+    announce(told)
+    (one,) = board(people.viewer)
+    assert [method.name for method in one.methods] == ["descent"] and one.matches(text="cauchy 1847")
+
+
 def test_the_newest_judged_experiment_counts(published: None, people: People) -> None:
     first = judged(people.editor, people.project, "holds", "measured")
     Judgement.objects.update(judged_at=F("judged_at") - timedelta(days=1))

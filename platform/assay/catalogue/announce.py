@@ -78,7 +78,8 @@ def _write_claims(description: list[dict[str, Any]]) -> None:
 
 
 def _claim(engine: str, one: dict[str, Any]) -> Claim:
-    fields = {name: one[name] for name in ("system", "statement", "headline", "seconds", "version", "parts", "specs")}
+    names = ("system", "statement", "headline", "seconds", "version", "own", "parts", "specs")
+    fields = {name: one[name] for name in names}
     digest = hashlib.sha256(json.dumps(one, sort_keys=True).encode()).hexdigest()
     methods = sorted({spec["method"]["id"] for spec in one["specs"]})
     return Claim(engine_id=engine, **fields, methods=methods, runs=len(one["specs"]), digest=digest)

@@ -29,16 +29,21 @@ class Line:
 
 @dataclass(frozen=True)
 class System:
-    """`claim` is None for a published method that has none yet. `judgement`: the newest that was judged; `live`: the
-    newest that is not judged yet."""
+    """`claim` is None for a published method that has none yet. `methods`: its own, published ones. `judgement`: the
+    newest that was judged; `live`: the newest that is not judged yet."""
 
     engine: str
     name: str
     claim: Claim | None
-    method: Method | None
+    methods: list[Method]
     lines: list[Line] = field(default_factory=list)
     judgement: Judgement | None = None
     live: Judgement | None = None
+
+    @property
+    def method(self) -> Method | None:
+        """The first of its own, for its publication."""
+        return self.methods[0] if self.methods else None
 
     @property
     def states(self) -> dict[State, int]:
@@ -63,11 +68,11 @@ class System:
         """`text`: every word of it occurs somewhere in what the board says of the system."""
         if (engine and engine != self.engine) or (verdict and verdict not in self.states):
             return False
-        said = [self.engine, self.name, self.method.title if self.method else "", *(line.name for line in self.lines)]
+        said = [self.engine, self.name, *(line.name for line in self.lines)]
         if self.claim:
             said += [self.claim.statement, self.claim.headline]
-        if self.method and self.method.source:
-            said += [str(part) for part in self.method.source.values()]
+        for method in self.methods:
+            said += [method.name, method.title, *(str(part) for part in (method.source or {}).values())]
         whole = "\n".join(said).lower()
         return all(word in whole for word in text.lower().split())
 
@@ -93,9 +98,10 @@ def board(user: User, *, project: Project | None = None, system: str | None = No
         judgement = newest.get(key)
         by_part = verdicts.get(judgement.pk, {}) if judgement else {}
         lines = [Line(part["name"], by_part.get(part["name"])) for part in claim.parts]
-        systems.append(System(*key, claim, published.get(key), lines, judgement, live.get(key)))
+        own = [published[claim.engine_id, name] for name in claim.own if (claim.engine_id, name) in published]
+        systems.append(System(*key, claim, own, lines, judgement, live.get(key)))
     if system is None:
-        systems += [System(*key, None, method) for key, method in _unclaimed(published, systems).items()]
+        systems += [System(*key, None, [method]) for key, method in _unclaimed(published, systems).items()]
     return sorted(systems, key=lambda one: (one.engine, one.claim is None, one.name))
 
 
@@ -134,12 +140,9 @@ def _published() -> dict[tuple[str, str], Method]:
 
 
 def _unclaimed(published: Mapping[tuple[str, str], Method], systems: list[System]) -> dict[tuple[str, str], Method]:
-    """Those published methods that no claim is about: neither under their own name nor under that of another method
-    of the same publication."""
-    claimed = {(one.engine, _title(one.method)) for one in systems if one.method}
-    names = {(one.engine, one.name) for one in systems}
-    return {key: method for key, method in published.items()
-            if key not in names and (method.engine_id, _title(method)) not in claimed}
+    """Those published methods that no claim is about, neither themselves nor another method of their publication."""
+    claimed = {(one.engine, _title(method)) for one in systems for method in one.methods}
+    return {key: method for key, method in published.items() if (method.engine_id, _title(method)) not in claimed}
 
 
 def _title(method: Method) -> str:

@@ -22,6 +22,7 @@ class Claim(models.Model):
     version = models.CharField(max_length=100)
     parts = models.JSONField()
     methods = models.JSONField(default=list, help_text="the names of those that its runs use")
+    own = models.JSONField(default=list, help_text="the names of the system's own methods")
     runs = models.PositiveIntegerField()
     digest = models.CharField(max_length=64, help_text="of all of it: an equal announcement writes nothing")
     specs = models.JSONField()

@@ -18,7 +18,7 @@ from .listing import JsonNumber
 from .models import Run, State
 from .results import deviation
 
-MOST_RUNS = 5000  # of a problem that are looked at, the newest
+MOST_RUNS = 3000  # of a problem that are looked at, the newest
 COMPARED = 100  # runs that one link compares
 
 

@@ -8,8 +8,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 
 from assay.catalogue.models import Engine, Entry, Method, Problem
-from assay.claims.models import Claim
-from assay.experiments.standing import Standing, standings
+from assay.experiments.standing import MOST_RUNS, Standing, standings
 
 from .. import fields
 from ..context import compare_url
@@ -64,8 +63,9 @@ def method(request: Request, engine: str, name: str) -> HttpResponse:
     return render(request, "web/catalogue_entry.html", _entry(found) | {
         "kind": "method", "source": found.source, "checkpointable": found.checkpointable,
         "query": f"engine={engine}&problem={first}&method={name}", "pairs": pairs,
-        "card": [_fared(one, found) for one in standings(request.user, found)], "compare": compare_url(),
-        "claim": Claim.objects.filter(engine=engine, system=name).only("system").first(),
+        "card": [_fared(one, found) for one in standings(request.user, found)], "most_runs": MOST_RUNS,
+        "compare": compare_url(),
+        "claims": [claim.system for claim in found.engine.claims.only("system", "own") if name in claim.own],
     })
 
 
