@@ -131,11 +131,18 @@ def test_equal_curves_have_no_difference() -> None:
     assert difference(one, other) is None  # no step that both have where both are finite
 
 
-def test_the_poll_gets_the_part_alone(original: Run, people: People) -> None:
-    reproduce(original, people.editor)
-    response = browser(people.viewer).get(f"/runs/{original.pk}/reproduce", headers={"HX-Request": "true"})
-    text = response.content.decode()
-    assert "<html" not in text and "All reproductions" not in text and 'id="reproduction"' in text
+def test_the_poll_gets_the_part_alone_and_at_the_end_the_list(original: Run, people: People, node: Node) -> None:
+    run = reproduce(original, people.editor)
+
+    def polled() -> str:
+        response = browser(people.viewer).get(f"/runs/{original.pk}/reproduce", headers={"HX-Request": "true"})
+        return response.content.decode()
+
+    text = polled()
+    assert "<html" not in text and 'id="reproductions"' not in text and 'id="reproduction"' in text
+    end(run, node, summary={})
+    text = polled()
+    assert "<html" not in text and 'id="reproductions"' in text and "hx-trigger" not in text
 
 
 def test_who_sees_it(original: Run, again: Run, people: People) -> None:

@@ -45,7 +45,7 @@ def reproduce(request: Request, pk: int) -> HttpResponse:
     found = get_object_or_404(access.runs(request), pk=pk)
     if request.method == "POST":
         return _start(request, found)
-    return access.answer(request, "web/reproduce.html", "web/parts/reproduce_live.html", _context(request, found))
+    return access.answer(request, "web/reproduce.html", "web/parts/reproduce_poll.html", _context(request, found))
 
 
 def _start(request: Request, found: Run) -> HttpResponse:
@@ -70,7 +70,7 @@ def _context(request: Request, found: Run) -> dict[str, Any]:
     }
     if chosen is not None and not live and found.state in ENDED:
         context |= _compared(found, chosen, tolerance)
-    if request.headers.get("HX-Request") != "true":  # the list stays as it was while the page polls
+    if not live or request.headers.get("HX-Request") != "true":  # the list stays as it was while the page polls
         context["made"] = [(one, _verdict(found, one, tolerance) if at < MOST_COMPARED else None)
                            for at, one in enumerate(made)]
     return context
