@@ -39,13 +39,17 @@ def test_its_runs(dice: Claim, people: People) -> None:
     assert (entry.user, entry.project, entry.details) == (people.editor, people.project, {"system": "dice", "runs": 2})
 
 
-def test_runs_on_different_problems_have_different_labels(people: People) -> None:
+@pytest.mark.parametrize(("part", "change", "labels"), [
+    ("problem", {"dimensions": 5}, ["dice on bowl dimensions=2", "dice on bowl dimensions=5"]),
+    ("budget", {"steps": 20}, ["dice within steps 10", "dice within steps 20"]),
+])
+def test_different_work_has_different_labels(people: People, part: str, change: dict[str, int],
+                                             labels: list[str]) -> None:
     changed = description()
-    changed[0]["claims"][0]["specs"][1]["problem"]["dimensions"] = 5
+    changed[0]["claims"][0]["specs"][1][part] |= change
     announce(changed)
     experiment = actions.run(people.editor, Claim.objects.get(), people.project)
-    assert [run.label for run in experiment.runs.order_by("index")] == [
-        "dice on bowl dimensions=2", "dice on bowl dimensions=5"]
+    assert [run.label for run in experiment.runs.order_by("index")] == labels
 
 
 def test_who_may(dice: Claim, people: People) -> None:
@@ -73,6 +77,16 @@ def test_a_run_that_the_catalogue_refuses(dice: Claim, people: People) -> None:
     with pytest.raises(Invalid, match=r"1\.problem\.dimensions: must be >= 1"):
         actions.run(people.editor, dice, people.project)
     assert not Experiment.objects.exists()
+
+
+def test_the_engine_knows_better_what_fits(people: People) -> None:
+    """The catalogue's `accepts` was asked with default parameters; a claim's specs were resolved as they are."""
+    told = description()
+    told[0]["methods"][1]["accepts"]["bowl"] = "it wants more than two dimensions"
+    for spec in told[0]["claims"][0]["specs"]:
+        spec["problem"]["dimensions"] = 3
+    announce(told)
+    assert actions.run(people.editor, Claim.objects.get(), people.project).runs.count() == 2
 
 
 def test_the_same_key_gives_the_first_answer(dice: Claim, people: People) -> None:

@@ -2,6 +2,7 @@
 
 from django.db import IntegrityError, transaction
 
+from assay import wording
 from assay.accounts import audit
 from assay.accounts.models import Project, Role, Token, User
 from assay.accounts.permissions import require
@@ -43,12 +44,14 @@ def _answered(user: User, claim: Claim, project: Project, key: str) -> Experimen
 
 
 def _planned(claim: Claim) -> list[Run]:
-    """Unsaved. Runs on different problems, or on one with different parameters, are told apart by their labels."""
-    runs = plan(claim.engine_id, claim.specs)
+    """Unsaved. Runs that differ in the problem, its parameters or the budget are told apart by their labels."""
+    runs = plan(claim.engine_id, claim.specs, accepted=True)  # it resolved them when it announced them
     problems = labels([run.spec["problem"] for run in runs])
-    if len(set(problems)) > 1:
-        for run, problem in zip(runs, problems, strict=True):
-            run.label = f"{run.label} on {problem}"[:300]
+    budgets = [", ".join(f"{unit} {wording.show(value)}" for unit, value in run.spec["budget"].items()) for run in runs]
+    for run, problem, budget in zip(runs, problems, budgets, strict=True):
+        on = f" on {problem}" if len(set(problems)) > 1 else ""
+        within = f" within {budget}" if len(set(budgets)) > 1 else ""
+        run.label = f"{run.label}{on}{within}"[:300]
     return runs
 
 

@@ -300,7 +300,7 @@ def reproduce(run: Run, user: User, token: Token | None = None) -> Run:
     if run.state not in ENDED:
         raise Conflict("it has not ended: there is nothing yet to be equal to")
     try:
-        (again,) = plan(run.engine, [spec], old.priority)
+        (again,) = plan(run.engine, [spec], old.priority, accepted=True)
     except Invalid as error:
         raise Invalid({name.removeprefix("0."): text for name, text in error.fields.items()}) from None
     # `plan` sees one run alone; the label tells it apart from its siblings, and so does its colour.

@@ -271,8 +271,11 @@ def check_quota(user: User, count: int, field: str) -> None:
                                 f"{settings.MAX_QUEUED_RUNS_PER_USER} may wait at once"})
 
 
-def plan(engine_id: str, specs: Sequence[dict[str, Any]], priority: int = 0) -> list[Run]:
+def plan(engine_id: str, specs: Sequence[dict[str, Any]], priority: int = 0, *, accepted: bool = False) -> list[Run]:
     """Unsaved runs of `specs` (engine, problem, method, seed, budget, resources; defaults are filled in), for `append`.
+
+    `accepted`: the engine has said of these very specs that method and problem fit. What the catalogue knows of that
+    was asked with default parameters, and others may make the difference.
 
     Raises `Invalid` with fields like "3.method.lr", where 3 is the place in `specs`.
     """
@@ -287,7 +290,7 @@ def plan(engine_id: str, specs: Sequence[dict[str, Any]], priority: int = 0) -> 
         problem, _ = _entry(problems, spec["problem"], f"{at}.problem", "problem", errors)
         method, entry = _entry(methods, spec["method"], f"{at}.method", "method", errors)
         if problem and method:
-            if reason := entry.accepts.get(problem["id"]):
+            if not accepted and (reason := entry.accepts.get(problem["id"])):
                 errors[f"{at}.method.id"] = f"does not accept {problem['id']}: {reason}"
             resources = Resources.model_validate(spec.get("resources") or {}).model_dump()
             budget = Budget.model_validate(spec["budget"]).model_dump(exclude_none=True)
