@@ -200,8 +200,9 @@ class _Drawing:
         values = np.where(logs, _log(values), values)
         low, extent = values.min(axis=0), np.ptp(values, axis=0)
         shares, cells, kept = (values - low) / np.where(extent > 0, extent, 1.0), CELLS, places
+        digits = (CELLS + 1) ** np.arange(len(dims))  # one number for each cell
         while len(kept) > MOST_MARKERS:
-            _, first = np.unique((shares * cells).astype(int), axis=0, return_index=True)
+            _, first = np.unique((shares * cells).astype(np.int64) @ digits, return_index=True)
             kept, cells = places[np.sort(first)], cells * 3 // 4
         return kept
 
@@ -261,7 +262,7 @@ def _space(drawing: _Drawing, found: Sequence[Front], narrow: bool) -> dict[str,
             traces.append(_rings_in_space(drawing, bends))
         layout["scene"] = {
             "domain": {"x": [0, 1], "y": [(PANEL + 40) / height, 1]}, "aspectmode": "cube",
-            "camera": {"eye": {"x": 1.3, "y": -1.3, "z": 0.7}},
+            "camera": {"eye": {"x": 1.5, "y": -1.5, "z": 0.8}, "center": {"x": 0, "y": 0, "z": -0.15}},
             **{f"{letter}axis": _axis(one, drawing.colours) | {"backgroundcolor": "rgba(0,0,0,0)", "showspikes": False}
                for letter, one in zip("xyz", drawing.axes, strict=True)}}
     for number, (across, up) in enumerate(((0, 1), (0, 2), (1, 2))):

@@ -409,6 +409,8 @@ def _note(drawn: Drawn) -> list[Any]:
     board = drawn.board
     note: list[Any] = [html.Span(f"{_count(len(board.titles), 'row')} on {_count(len(board.columns), 'problem')}, "
                                  f"{_count(len(board.outcomes), 'run')}")]
+    if (rivals := max((count for _, count in board.chosen.values()), default=1)) > 1:
+        note.append(html.Span(f"each method with the best of up to {rivals} configurations, picked by these results"))
     if board.left_out:
         note.append(html.Span(f"{_count(board.left_out, 'configuration')} that tried fewer problems left out"))
     if drawn.more:

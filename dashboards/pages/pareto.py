@@ -322,7 +322,7 @@ def _tables(drawn: Drawn, narrow: bool) -> list[Any]:
     """The fronts' hypervolumes, and what is on them."""
     largest = max(front.volume for front in drawn.fronts)
     volumes = [[
-        _named(drawn, front.key, front.name if front.key else "all runs"), str(len(front.places)),
+        _named(drawn, front.key, front.name), str(len(front.places)),
         html.Span(short(front.volume), title=repr(front.volume)),
         f"{front.volume / largest:.1%}" if largest > 0 else "–",
         "–" if front.knee is None else _link(drawn, front.knee),
