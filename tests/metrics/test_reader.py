@@ -39,6 +39,20 @@ def test_an_attempt_from_the_start_replaces_all(metrics: Store) -> None:
     assert reader.series(metrics, 1, "loss").values.tolist() == [0.3, 1.3]
 
 
+def test_whole_series_key_by_key(metrics: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "WHOLE", 1500)  # so that they come in several portions
+    for owner in (1, 2):
+        put(metrics, range(1200), key="b", owner=owner)
+        put(metrics, range(1000, 1300), key="b", owner=owner, attempt=2)
+    put(metrics, range(7), key="a", owner=2)
+    found = list(reader.by_key(metrics, [2, 1], ["b", "a", "absent"]))
+    assert [(key, sorted(by_owner)) for key, by_owner in found] == [("a", [2]), ("b", [1, 2])]
+    for owner in (1, 2):
+        whole = reader.series(metrics, owner, "b")
+        assert len(whole) == 1300
+        np.testing.assert_array_equal(found[1][1][owner].values, whole.values)
+
+
 def test_a_key_that_a_later_attempt_never_reported_keeps_its_points(metrics: Store) -> None:
     put(metrics, range(10), key="val")
     put(metrics, range(10))
