@@ -152,7 +152,7 @@ def query(user: Any, selection: Selection) -> Found:
 
 def panels(user: Any, found: Found, selection: Selection) -> list[figures.Panel]:
     """The opened groups and chosen curves, read and ready to draw."""
-    if found.run is None or found.reported is None:
+    if found.run is None or found.reported is None or not (selection.groups or selection.curves):
         return []
     names = found.reported.names
     shape_of = dict(zip(names, found.shapes, strict=True))

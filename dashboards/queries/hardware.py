@@ -56,8 +56,9 @@ def history(user: Any, names: Collection[str], first: float, last: float, now: f
     moved = Move.objects.filter(at__gte=since).values("run")
     under_way = Q(state__in=(State.QUEUED, State.RUNNING))
     runs = Run.objects.filter(Q(pk__in=moved) | under_way, created_at__lte=until)
-    moves = Move.objects.filter(run__in=runs.values("pk")).order_by("run", "id").values_list("run", "at", "new", "node")
-    by_run = {run: [row[1:] for row in group] for run, group in groupby(moves, key=itemgetter(0))}
+    moves = Move.objects.filter(run__in=runs.values("pk")).order_by("run_id", "id")
+    rows = moves.values_list("run_id", "at", "new", "node")
+    by_run = {run: [row[1:] for row in group] for run, group in groupby(rows, key=itemgetter(0))}
     jobs = _jobs(user, runs)
     busy: list[Busy] = []
     waited: list[Waited] = []

@@ -291,8 +291,10 @@ def _last_rows(connection: Connection, owners: Sequence[int], kind: Kind) -> Ite
             for pair, merged in _read(connection, [part for parts in some for part in parts]).items():
                 counted[pair] = (len(merged), *_range(merged.values))
     for pair, row in newest.items():
-        n, low, high = counted.get(pair, (row.n, row.min, row.max))
-        yield *pair, n, row.last_step, row.last_bits, low, high
+        n, last_step, last_bits, low, high = row[3:8]
+        if pair in counted:
+            n, low, high = counted[pair]
+        yield *pair, n, last_step, last_bits, low, high
 
 
 def _range(values: NDArray[np.float64]) -> tuple[float | None, float | None]:
