@@ -79,6 +79,7 @@ class Conductor(threading.Thread):
 class Round:
     """What one round found and decided; nothing of it holds before it is written."""
 
+    active: int = 0  # trials that were running
     heard: list[int] = field(default_factory=list)  # legs whose end was taken into account
     changed: list[Trial] = field(default_factory=list)  # trials that ended
     cancelled: dict[int, str] = field(default_factory=dict)  # runs to end, and why
@@ -159,16 +160,17 @@ class Baton:
 
     def _hear(self, sweep: Sweep, search: "Search", at: Round) -> None:
         """Tell the search of the trials whose runs have ended."""
-        news = Leg.objects.filter(trial__sweep=sweep, told=False, run__state__in=ENDED)
-        at.heard = list(news.values_list("pk", flat=True))
-        if not at.heard:
-            return
-        trials = Trial.objects.filter(sweep=sweep, outcome=Outcome.RUNNING, legs__in=at.heard).distinct()
+        open_ones = Leg.objects.filter(Q(trial__outcome=Outcome.RUNNING) | Q(told=False), trial__sweep=sweep)
         legs: dict[int, list[Leg]] = {}
-        for leg in Leg.objects.filter(trial__in=trials).select_related("run").defer("run__spec", "run__provenance"):
-            legs.setdefault(leg.trial_id, []).append(leg)
-        for trial in trials.order_by("number"):
-            self._judge(sweep, search, trial, legs[trial.pk], at)
+        for leg in open_ones.select_related("run", "trial").defer("run__spec", "run__provenance").order_by("pk"):
+            if leg.trial.outcome == Outcome.RUNNING:
+                legs.setdefault(leg.trial_id, []).append(leg)
+            if not leg.told and leg.run.state in ENDED:
+                at.heard.append(leg.pk)
+        at.active = len(legs)
+        for some in legs.values():
+            if any(leg.pk in at.heard for leg in some):
+                self._judge(sweep, search, some[0].trial, some, at)
 
     def _judge(self, sweep: Sweep, search: "Search", trial: Trial, legs: list[Leg], at: Round) -> None:
         """End a trial, or let it go on."""
@@ -228,8 +230,7 @@ class Baton:
 
     def _propose(self, sweep: Sweep, search: "Search", at: Round) -> bool:
         """Ask for as many trials as may run; whether the sweep is over."""
-        ended = {trial.pk for trial in at.changed}
-        active = sweep.trials.filter(outcome=Outcome.RUNNING).exclude(pk__in=ended).count()
+        active = at.active - len(at.changed)
         left = sweep.max_trials - len(search.trials)
         if sweep.max_seconds and sweep.deadline is None:
             sweep.deadline = timezone.now() + timedelta(seconds=sweep.max_seconds)
