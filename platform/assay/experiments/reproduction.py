@@ -201,6 +201,11 @@ class Fact:
     def same(self) -> bool:
         return bool(self.original == self.reproduction)
 
+    @property
+    def shown(self) -> tuple[str, str]:
+        """Both as a person reads them: hashes cut, what was not recorded as a dash."""
+        return _short(self.original), _short(self.reproduction)
+
 
 HARDWARE = (("cpu", "processor"), ("gpu", "GPU"), ("machine", "architecture"), ("threads", "threads"),
             ("cores", "cores of the machine"), ("system", "system"))
@@ -257,7 +262,7 @@ def reasons(original: Run, reproduction: Run) -> list[str]:
     found = []
     for fact in [*versions(original, reproduction), *hardware(original, reproduction)]:
         if fact.reason and not fact.same and fact.original not in (None, "") and fact.reproduction not in (None, ""):
-            found.append(f"Another {fact.title}: {_short(fact.original)}, then {_short(fact.reproduction)}.")
+            found.append(f"Another {fact.title}: {fact.shown[0]}, then {fact.shown[1]}.")
     if original.spec_hash != reproduction.spec_hash:
         changed = _changed(original.spec, reproduction.spec)
         found.append(f"The catalogue's parameters have changed since: {', '.join(changed)}.")
@@ -274,7 +279,7 @@ def reasons(original: Run, reproduction: Run) -> list[str]:
 
 
 def _short(value: Any) -> str:
-    text = str(value)
+    text = "–" if value in (None, "") else str(value)
     return text[:12] if len(text) == 64 and text.isalnum() else text  # a hash
 
 
