@@ -275,12 +275,13 @@ def figure(
     panels = [panel for panel in PANELS if any(one.quantity == panel.quantity for one in read)]
     rows = [(node, lane) for node, runs in busy.items() for lane in lanes(runs)]
     waits = bool(queue[1].any())
-    heights = [PANEL] * len(panels) + [PANEL // 2] * waits + [max(1, len(rows)) * LANE]
+    heights = [PANEL] * len(panels) + [PANEL // 2] * waits + [len(rows) * LANE] * bool(rows)
     traces = [trace for number, panel in enumerate(panels) for trace in _lines(read, panel, number + 1)]
     if waits:
         traces.append(_queue(queue, len(panels) + 1, theme))
     traces += _bars(rows, styles, (last - first) / points, len(heights), THEMES[theme]["text"])
-    titles = [f"{panel.title} [{panel.unit}]" for panel in panels] + ["Waiting runs"] * waits + ["Runs on slots"]
+    titles = [f"{panel.title} [{panel.unit}]" for panel in panels]
+    titles += ["Waiting runs"] * waits + ["Runs on slots"] * bool(rows)
     layout = _layout(titles, heights, panels, rows, traces, (first, last), max(3, min(8, points // 130)), THEMES[theme])
     return {"data": traces, "layout": layout}
 
@@ -368,7 +369,7 @@ def _layout(
     traces: Sequence[Mapping[str, Any]], window: tuple[float, float], nticks: int, colours: Mapping[str, str],
 ) -> dict[str, Any]:
     legend = 26 if any(trace.get("legend") == "legend2" for trace in traces) else 0
-    plot = sum(heights) + GAP * (len(heights) - 1)
+    plot = max(1, sum(heights) + GAP * (len(heights) - 1))
     top = 28 + 22
     height = top + plot + AXIS + legend
     line = {"gridcolor": colours["grid"], "zeroline": False, "linecolor": colours["grid"],
@@ -385,15 +386,15 @@ def _layout(
         "legend2": {"orientation": "h", "x": 0, "y": 0, "yanchor": "bottom", "yref": "container", "itemwidth": 30,
                     "bgcolor": "rgba(0,0,0,0)"},
         "xaxis": {**line, "type": "date", "range": [at * 1000 for at in window], "fixedrange": False, "showline": True,
-                  "anchor": _axis("y", len(heights)), "nticks": nticks, "tickangle": 0, "hoverformat": "%H:%M:%S"},
+                  "anchor": "free", "position": 0, "nticks": nticks, "tickangle": 0, "hoverformat": "%H:%M:%S"},
         "annotations": [],
     }
     roof = plot
     for number, (title, tall) in enumerate(zip(titles, heights, strict=True)):
-        bars = number == len(heights) - 1
+        bars = bool(rows) and number == len(heights) - 1
         axis = {**line, "anchor": "x", "domain": [max(0, (roof - tall) / plot), roof / plot], "nticks": 4}
         if bars:
-            axis |= {"range": [max(1, len(rows)) - 0.5, -0.5], "showgrid": False, "tickmode": "array",
+            axis |= {"range": [len(rows) - 0.5, -0.5], "showgrid": False, "tickmode": "array",
                      "tickvals": list(range(len(rows))), "ticktext": _lane_names(rows)}
         else:
             axis["rangemode"] = "tozero"

@@ -162,7 +162,12 @@ def draw(address: str | None, screen: dict[str, Any] | None, _ticks: int | None)
         seen.read, seen.busy, figures.waiting(waited, seen.first, seen.last, points), _styles(seen), seen.first,
         seen.last, points=points, theme=parts.theme(screen))
     tables = [_use(seen), _spent(seen, selection), _runs(seen)]
-    return figure, None, tables, _note(seen, selection), selection.zoomed
+    note = _note(seen, selection)
+    if not figure["data"]:
+        empty = parts.teach("Nothing happened here", "In this range these nodes measured nothing and ran nothing. "
+                            "Choose a longer range or other nodes; telemetry is kept for 7 days.")
+        return None, empty, None, note, selection.zoomed
+    return figure, None, tables, note, selection.zoomed
 
 
 def rows(address: str | None) -> parts.Rows:

@@ -110,6 +110,14 @@ def test_nodes_that_went_away_are_shown_when_chosen(work: Run, node: Node, membe
     assert "No worker has been here yet" in json.dumps(drawn(member)["empty.children"])
 
 
+def test_a_range_without_runs_or_without_anything(node: Node, member: User) -> None:
+    layout = drawn(member, "?span=15m")["hardware-figure.data"]["layout"]
+    assert layout["annotations"][-1]["text"] == "Disk [MB/s]" and layout["yaxis4"]["domain"][0] == 0
+    before = int(time.time()) - 5000
+    shown = drawn(member, f"?first={before}&last={before + 100}")
+    assert shown["hardware-figure.data"] is None and "Nothing happened here" in json.dumps(shown["empty.children"])
+
+
 def test_controls_and_url_follow_each_other(node: Node, member: User) -> None:
     client = signed_in(member)
     search = f"?node={node.pk}&span=6h&first=100&last=200&by=owner"
