@@ -24,11 +24,11 @@ def claim(request: Request, system: str) -> HttpResponse:
     if found is None or found.claim is None:
         raise Http404
     parts = [part["name"] for part in found.claim.parts]
-    rows = [(judgement, [next((one for one in verdicts if one.part == name), None) for name in parts])
+    rows = [(judgement, [(name, next((one for one in verdicts if one.part == name), None)) for name in parts])
             for judgement, verdicts in history(request.user, found.claim)]
     (shown,) = show([found])
     return access.answer(request, "web/claim.html", "web/parts/claim_live.html", {
-        "one": shown, "system": found, "claim": found.claim, "history": rows, "most": HISTORY, "parts": parts,
+        "one": shown, "system": found, "claim": found.claim, "history": rows, "most": HISTORY,
         "live": shown.row is not None, "projects": projects(request, current_project(request)), "whole": True,
     })
 
