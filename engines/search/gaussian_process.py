@@ -17,6 +17,7 @@ LENGTHS = (0.05, 10.0)  # bounds of the length scale, for inputs in [0, 1]^d
 LENGTH = (0.5, 1.0)  # what is expected of it: middle, and spread of its logarithm; few points say little
 SCALES = (0.05, 20.0)  # of the prior variance, for outputs of about unit variance
 NOISES = (1e-6, 1.0)  # of the noise variance
+JITTER = 1e-6  # of the noise variance, added to it
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,10 @@ class Posterior:
         self.points = np.empty((0, dimensions))
         self.counts: Array = np.empty(0)
         self._factor = np.empty((0, 0))  # lower Cholesky factor of K', with room to grow
+        self._at: Array | None = None  # where the posterior was last asked for
+        self._known = self.points  # whose covariances with it are kept
+        self._across: Array = np.empty((0, 0))
+        self._halved: Array | None = None
 
     def update(self, points: Array, counts: Array) -> None:
         """Take the unique `points` (q, d) and how often each was observed (q,) >= 1. What is unchanged at their
@@ -51,6 +56,8 @@ class Posterior:
             if same == min(len(points), len(self.points)) or counts[same] != self.counts[same] or \
                     not np.array_equal(points[same], self.points[same]):
                 break
+        if same < len(points) or same < len(self.points):
+            self._halved = None
         self.points, self.counts = points, counts
         self._make_room(len(points))
         for row in range(same, len(points)):
@@ -60,7 +67,7 @@ class Posterior:
         """Row `row` of the factor from the rows before it."""
         from scipy.linalg import solve_triangular
 
-        noise = self.kernel.noise * (1 / self.counts[row] + 1e-6)
+        noise = self.kernel.noise * (1 + JITTER) / self.counts[row]
         line = np.zeros(0)
         if row:
             covariances = self.kernel(self.points[:row], self.points[row:row + 1])[:, 0]
@@ -79,14 +86,28 @@ class Posterior:
         """Posterior standard deviation (n,) of the function at `x` (n, d)."""
         if not len(self.points):
             return np.full(len(x), math.sqrt(self.kernel.scale))
-        half = self._solved(self.kernel(self.points, x))
+        half = self._half(x)
         return np.sqrt((self.kernel.scale - (half**2).sum(0)).clip(0))
 
     def mean(self, x: Array, means: Array) -> Array:
         """Posterior mean (n,) of the function at `x` (n, d), given the mean observations (q,) of the points."""
         if not len(self.points):
             return np.zeros(len(x))
-        return self._solved(self.kernel(self.points, x)).T @ self._solved(means)
+        return self._half(x).T @ self._solved(means)
+
+    def _half(self, x: Array) -> Array:
+        """factor^-1 K(points, x), kept until the points, their counts or `x` change; covariances are kept longer."""
+        if x is not self._at:
+            self._at, self._across, self._halved = x, np.empty((0, len(x))), None
+        known = len(self._across)
+        if not np.array_equal(self._known[:known], self.points[:known]):
+            self._across, known = self._across[:0], 0
+        if known < len(self.points):  # row by row: the same to the last bit, however the points came
+            self._across = np.vstack((self._across, *(self.kernel(point[None], x) for point in self.points[known:])))
+            self._known = self.points
+        if self._halved is None:
+            self._halved = self._solved(self._across)
+        return self._halved
 
     def _solved(self, right: Array) -> Array:
         from scipy.linalg import solve_triangular
@@ -126,7 +147,7 @@ class RowPosterior:
         if t:
             covariances = self.kernel(self.rows, x[None])[:, 0]
             line = solve_triangular(self._factor[:t, :t], covariances, lower=True, check_finite=False)
-        corner = math.sqrt(max(self.kernel.scale + self.kernel.noise * (1 + 1e-6) - line @ line, 1e-12))
+        corner = math.sqrt(max(self.kernel.scale + self.kernel.noise * (1 + JITTER) - line @ line, 1e-12))
         self._factor[t, :t], self._factor[t, t] = line, corner
         target = (y - line @ self._targets[:t]) / corner
         half = (self.kernel(x[None], self.candidates)[0] - line @ self._half[:t]) / corner
@@ -140,6 +161,14 @@ class RowPosterior:
         factor, half, targets = np.zeros((rows, rows)), np.zeros((rows, len(self.candidates))), np.zeros(rows)
         factor[:t, :t], half[:t], targets[:t] = self._factor[:t, :t], self._half[:t], self._targets[:t]
         self._factor, self._half, self._targets = factor, half, targets
+
+
+def by_rows(kernel: Kernel, rows: Array, values: Array, x: Array) -> tuple[Array, Array]:
+    """Posterior mean and deviation (n,) at `x` by solving with the whole matrix of all rows (t, d): the definition."""
+    whole = kernel(rows, rows) + kernel.noise * (1 + JITTER) * np.eye(len(rows))
+    across = kernel(rows, x)
+    mean = across.T @ np.linalg.solve(whole, values)
+    return mean, np.sqrt((kernel.scale - (across * np.linalg.solve(whole, across)).sum(0)).clip(0))
 
 
 def fitted(points: Array, counts: Array, means: Array, within: Array, start: Kernel, noise: float | None) -> Kernel:
@@ -157,7 +186,7 @@ def fitted(points: Array, counts: Array, means: Array, within: Array, start: Ker
         length, scale, lam = np.exp(logs) if noise is None else (*np.exp(logs), noise)
         r = distances / length
         covariance = scale * (1 + r + r**2 / 3) * np.exp(-r)
-        covariance[np.diag_indices(len(points))] = scale + lam * (1 / counts + 1e-6)
+        covariance[np.diag_indices(len(points))] = scale + lam * (1 + JITTER) / counts
         try:
             factor = np.linalg.cholesky(covariance)
         except np.linalg.LinAlgError:

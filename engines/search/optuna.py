@@ -163,9 +163,13 @@ def distribution(parameter: Parameter) -> BaseDistribution:
 
 
 def _last(parameter: Float | Int) -> Any:
-    """The highest value: Optuna warns when steps do not end at `high`."""
-    values = parameter.values() if isinstance(parameter, Float) or parameter.step != 1 else None
-    return values[-1] if values else parameter.high
+    """The highest value, as Optuna will have it: it warns when steps do not end at `high` to the last bit."""
+    if parameter.step in (None, 1):
+        return parameter.high
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        kind = FloatDistribution if isinstance(parameter, Float) else IntDistribution
+        return kind(parameter.low, parameter.high, step=parameter.step).high  # type: ignore[arg-type]
 
 
 # -- what samplers keep -------------------------------------------------------------------------------

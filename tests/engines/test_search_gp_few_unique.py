@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.search.core import Failure, Float, Int, Objective, SearchSpace, drive, lognormal
-from engines.search.gaussian_process import Kernel, Posterior, RowPosterior, fitted
+from engines.search.gaussian_process import Kernel, Posterior, RowPosterior, by_rows, fitted
 from engines.search.methods.gp_few_unique import GPFewUnique
 from engines.search.methods.gp_ucb import GPUCB
 
@@ -22,14 +22,6 @@ def history(rng, unique=9, rows=60, dimensions=3):
     points = rng.random((unique, dimensions))
     order = np.concatenate((np.arange(unique), rng.integers(unique, size=rows - unique)))
     return points[order], np.sin(5 * points[order].sum(1)) + 0.3 * rng.standard_normal(rows)
-
-
-def by_rows(kernel, rows, rewards, x):
-    """Mean and deviation at `x` by solving with the whole matrix of all rows."""
-    whole = kernel(rows, rows) + kernel.noise * np.eye(len(rows))
-    across = kernel(rows, x)
-    mean = across.T @ np.linalg.solve(whole, rewards)
-    return mean, np.sqrt(kernel.scale - (across * np.linalg.solve(whole, across)).sum(0))
 
 
 def by_points(rows, rewards):
@@ -47,9 +39,21 @@ def test_the_posterior_on_unique_points_is_the_one_on_all_rows(seed):
     posterior = Posterior(kernel, 3)
     posterior.update(points, counts)
     mean, deviation = by_rows(kernel, rows, rewards, x)
-    jitter = 1e-6  # of the noise, in ours
-    np.testing.assert_allclose(posterior.mean(x, means), mean, atol=10 * jitter)
-    np.testing.assert_allclose(posterior.deviation(x), deviation, atol=10 * jitter)
+    np.testing.assert_allclose(posterior.mean(x, means), mean, atol=1e-8)
+    np.testing.assert_allclose(posterior.deviation(x), deviation, atol=1e-8)
+
+
+def test_the_process_on_all_rows_is_scikit_learns():
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+
+    rng = np.random.default_rng(1)
+    rows, rewards = history(rng)
+    x = rng.random((30, 3))
+    theirs = GaussianProcessRegressor(ConstantKernel(1.7) * Matern(0.4, nu=2.5), alpha=0.09 * (1 + 1e-6),
+                                      optimizer=None).fit(rows, rewards).predict(x, return_std=True)
+    for ours, expected in zip(by_rows(Kernel(0.4, 1.7, 0.09), rows, rewards, x), theirs, strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-8)
 
 
 @settings(max_examples=40, deadline=None)
@@ -79,8 +83,8 @@ def test_a_row_for_each_observation_gives_the_same():
     for point, reward in zip(rows, rewards, strict=True):
         incremental.add(point, reward)
     mean, deviation = by_rows(kernel, rows, rewards, x)
-    np.testing.assert_allclose(incremental.mean, mean, atol=1e-5)
-    np.testing.assert_allclose(incremental.deviation, deviation, atol=1e-5)
+    np.testing.assert_allclose(incremental.mean, mean, atol=1e-8)
+    np.testing.assert_allclose(incremental.deviation, deviation, atol=1e-8)
 
 
 def test_the_marginal_likelihood_is_that_of_all_rows():

@@ -201,8 +201,12 @@ def test_paused_and_pruned_trials_reach_optuna_as_such():
 
 
 def test_the_adapter_keeps_quiet(caplog, capsys):
+    thirds = SearchSpace([Float("x", 0.0, 1.0, step=1 / 3), Int("n", 0, 10, step=3)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        search = TPE(startup=2).begin(thirds, ONE, seed=0)
+        drive(search, lambda trial: {"loss": trial.params["x"]}, trials=12)
+        assert all(thirds.check(trial.params) is None for trial in search.trials.values())
         for case in ("tpe-conditional", "tpe-several", "cma-es"):
             search = begin(case)
             drive(search, lambda trial, search=search: losses(trial, search.objectives), trials=12)

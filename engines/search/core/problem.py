@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from engines.core import Problem
+from engines.core import Problem, param
 
 from .search import Search
 from .space import Params, SearchSpace
@@ -23,6 +23,9 @@ class SearchProblem(Problem):
 
     legs: ClassVar[bool] = False
     log_metric: ClassVar[bool] = False
+
+    workers: int = param(1, "trials under way at once, as in a sweep: on a simulated clock, with lognormal durations",
+                         ge=1, le=1000)
 
     def space(self) -> SearchSpace:
         """Cheap: no data are read for it."""

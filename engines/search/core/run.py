@@ -1,4 +1,8 @@
-"""A run of the search engine: a search drives a built-in problem, one evaluation after the other."""
+"""A run of the search engine: a search drives a built-in problem, one evaluation after the other.
+
+With `workers` several trials are under way at once on a simulated clock, so that a search learns late and out of order
+as it does in a sweep; what is computed is one evaluation after the other all the same.
+"""
 
 import time
 from collections.abc import Mapping
@@ -8,12 +12,13 @@ from engines.core import BudgetSpent, Context, Diverged, InvalidSpec
 from engines.core.spec import canonical_json
 
 from .. import figures
-from .driver import Ended, Leg, Outcome, drive
+from .driver import Ended, Leg, Outcome, drive, lognormal
 from .problem import Fidelity, SearchProblem
 from .search import Search
 from .trial import Failure, Trial
 
 REPORTS = 200  # points of a curve over the whole run
+DURATIONS = 0.5  # spread of the logarithm of a simulated duration
 CHECKPOINT_SECONDS = 20.0
 Curves = dict[str, list[tuple[float, float]]]
 COUNTED = ("evaluations", "steps", "seconds")
@@ -36,7 +41,8 @@ class SearchRun:
     def run(self) -> None:
         self._restore()
         try:
-            drive(self.search, self._evaluate, trials=self.total, told=self._note)
+            drive(self.search, self._evaluate, trials=self.total, workers=self.problem.workers,
+                  latency=lognormal(1.0, DURATIONS), told=self._note)
         except BudgetSpent:
             pass
         self._finish()
@@ -92,7 +98,7 @@ class SearchRun:
 
     def _finish(self) -> None:
         with self.context.evaluating():
-            self.context.finish(**self._judged())
+            self.context.finish(**self._judged(), **self.search.summary())
             headline = self.problem.headline()
             if points := self.curves.get(headline.name):
                 self.context.save("progress", figures.progress(

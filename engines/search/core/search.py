@@ -59,6 +59,10 @@ class Search:
         """Numbers to stream beside the best value in a run of the engine."""
         return {}
 
+    def summary(self) -> dict[str, float]:
+        """More of the summary of a run of the engine, computed outside its clock."""
+        return {}
+
     def figures(self, curves: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, dict[str, Any]]:
         """The sampler's own Plotly figures of a run of the engine, by artifact name; `curves`: what was streamed, as
         (evaluations, value) by metric."""

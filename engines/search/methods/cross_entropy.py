@@ -66,7 +66,7 @@ class CrossEntropy(Sampler):
         return Narrowing(self, space, objectives, constraints, seed=seed)
 
     def run(self, problem: Any, context: Any) -> None:
-        mode = "generational" if self.mode == "auto" else self.mode
+        mode = "generational" if self.mode == "auto" and problem.workers == 1 else self.mode
         super(CrossEntropy, self.model_copy(update={"mode": mode})).run(problem, context)
 
 

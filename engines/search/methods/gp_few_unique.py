@@ -15,7 +15,7 @@ from engines.core.spec import canonical_json
 from .. import figures
 from ..core import Cat, Constraint, Objective, Params, Sampler, Search, SearchSpace, Told, Trial
 from ..core.run import Curves
-from ..gaussian_process import NOISES, Kernel, Posterior, fitted
+from ..gaussian_process import NOISES, Kernel, Posterior, by_rows, fitted
 
 Array = NDArray[np.float64]
 
@@ -23,6 +23,7 @@ FINITE = 20_000  # points up to which a space without a continuum is searched po
 SOBOL = 2000  # candidates that fill a space otherwise
 NEAR, BEST = 200, 5  # candidates around the best points
 SPREADS = (0.1, 0.02)  # of those, on the scale of [0, 1]
+AUDITED = 500  # evaluations up to which a run compares its posterior with the definition
 MOST_REPLICATES = 10**6
 
 
@@ -78,7 +79,7 @@ class FewUnique(Search):
         self.options = options
         self.domain = self.space.grid(FINITE)
         self.kernel = Kernel()
-        self.unit: tuple[float, float] | None = None  # mean and deviation of the points' rewards; fixed from the first fit on
+        self.unit: tuple[float, float] | None = None  # mean and deviation of rewards; fixed from the first fit on
         self.switches = self.fitted_at = self.group = self.remaining = 0
         self.current: Params = {}
         self.pool_seed = 0  # of the candidates that fill the space
@@ -261,6 +262,19 @@ class FewUnique(Search):
 
     def watch(self) -> dict[str, float]:
         return {"posterior/seconds": self.seconds}
+
+    def summary(self) -> dict[str, float]:
+        """`posterior/error`: how far mean and deviation are from those of the process on all rows, at most."""
+        rows = [(self.space.encode(self.trials[id].params), -told.losses[0]) for id, told in self.told.items()
+                if told.values is not None and not told.partial]
+        if not 0 < len(rows) <= AUDITED:
+            return {}
+        offset, unit = self.unit or self._unit()
+        x = self._candidates()[1][:AUDITED]
+        expected = by_rows(self.kernel, np.array([row for row, _ in rows]),
+                           (np.array([reward for _, reward in rows]) - offset) / unit, x)
+        found = self._beliefs(x, [])
+        return {"posterior/error": max(float(np.abs(a - b).max()) for a, b in zip(found, expected, strict=True))}
 
     def costs(self) -> dict[str, float]:
         return {"posterior_seconds": self.seconds}

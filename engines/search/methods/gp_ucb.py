@@ -53,6 +53,9 @@ class Rowwise(FewUnique):
         self.observed: list[tuple[NDArray[np.float64], float]] = []  # points and rewards, in order
         self._rows: RowPosterior | None = None
 
+    def summary(self) -> dict[str, float]:
+        return {}
+
     def observe(self, trial: Trial, told: Told) -> None:
         super().observe(trial, told)
         if told.values is not None and not told.partial:
