@@ -43,7 +43,7 @@ class Sampler(Method):
         self, space: SearchSpace, objectives: Sequence[Objective], constraints: Sequence[Constraint] = ()
     ) -> dict[str, str]:
         """Why it cannot search this: a reason for `space`, `objectives` or `constraints`; {} when it can."""
-        names = [item.name for item in (*objectives, *constraints)]
+        names = [item.name for item in objectives] + [item.name for item in constraints]
         reasons = {}
         if len(set(names)) < len(names):
             reasons["objectives"] = "objectives and constraints must have different names"

@@ -186,7 +186,7 @@ class Search:
     def _judged(self, values: Values | Failure, **more: Any) -> Told:
         if isinstance(values, Failure):
             return Told(None, failure=values.reason, **more)
-        names = [item.name for item in (*self.objectives, *self.constraints)]
+        names = [item.name for item in self.objectives] + [item.name for item in self.constraints]
         if missing := [name for name in names if values.get(name) is None]:
             return Told(None, failure=f"no value for {', '.join(missing)}", **more)
         found = {name: float(values[name]) for name in names}

@@ -43,13 +43,13 @@ class Float:
             raise ValueError(f"{self.name}: {value!r} is not {self.low} plus a multiple of {self.step}")
 
     def encode(self, value: float) -> list[float]:
-        if self.step is not None:
+        if self.count is not None:
             return [(self._index(value) + 0.5) / self.count]
         low, high, value = (math.log(x) if self.log else x for x in (self.low, self.high, value))
         return [min(1.0, max(0.0, (value - low) / (high - low)))]
 
     def decode(self, cells: Sequence[float]) -> float:
-        if self.step is not None:
+        if self.count is not None:
             return self._at(min(int(cells[0] * self.count), self.count - 1))
         if not 0 < cells[0] < 1:
             return self.low if cells[0] <= 0 else self.high  # exactly
@@ -69,10 +69,10 @@ class Float:
         return [self._at(index) for index in range(self.count)] if self.count is not None else None
 
     def _index(self, value: float) -> int:
-        return round((value - self.low) / self.step)
+        return round((value - self.low) / (self.step or 1.0))
 
     def _at(self, index: int) -> float:
-        return min(self.high, float(f"{self.low + index * self.step:.12g}"))  # 0.3, and not 0.30000000000000004
+        return min(self.high, float(f"{self.low + index * (self.step or 1.0):.12g}"))  # 0.3, and not 0.30000000000000004
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def _check_bounds(parameter: Float | Int) -> None:
         parameter.check(parameter.default)
 
 
-def _check_number(parameter: Float | Int, value: Any, types: tuple[type, ...]) -> None:
+def _check_number(parameter: Float | Int, value: Any, types: tuple[type[Any], ...]) -> None:
     if isinstance(value, bool) or not isinstance(value, types) or not math.isfinite(value):
         raise ValueError(f"{parameter.name}: {value!r} is not a {'whole ' if types == (int,) else ''}number")
     if not parameter.low <= value <= parameter.high:
@@ -321,7 +321,7 @@ class SearchSpace:
                 params[parameter.name] = parameter.decode(listed[self.columns[parameter.name]])
         return params
 
-    def at(self, shares: Sequence[float]) -> Params:
+    def at(self, shares: Sequence[float] | NDArray[np.float64]) -> Params:
         """The point whose parameters stand at `shares` in [0, 1), one a parameter, of their own scales."""
         params: Params = {}
         for parameter, share in zip(self.parameters, shares, strict=True):
