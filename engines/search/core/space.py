@@ -72,7 +72,7 @@ class Float:
         return round((value - self.low) / (self.step or 1.0))
 
     def _at(self, index: int) -> float:
-        return min(self.high, float(f"{self.low + index * (self.step or 1.0):.12g}"))  # 0.3, and not 0.30000000000000004
+        return min(self.high, float(f"{self.low + index * (self.step or 1.0):.12g}"))  # 0.3, not 0.30000000000000004
 
 
 @dataclass(frozen=True)
