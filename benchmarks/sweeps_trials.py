@@ -88,6 +88,7 @@ def killed(trials: int) -> dict[str, float]:
     """How the trials of one sweep ended while one of two workers was killed every five seconds."""
     report.set_up_django()
     _announce()
+    from assay.fleet.models import Node
     from assay.sweeps.models import SamplerState
 
     sweep = _start("random-search", trials)
@@ -99,10 +100,12 @@ def killed(trials: int) -> dict[str, float]:
             time.sleep(0.2)
             if time.monotonic() >= next_kill:
                 victim = dice.randrange(2)
+                if not Node.objects.online().filter(pid=workers[victim].pid).exists():
+                    continue  # it is still on its way up: kill one that works
                 workers[victim].kill()
                 workers[victim].wait()
                 workers[victim] = _worker(("one", "two")[victim])
-                kills, next_kill = kills + 1, next_kill + KILL_EVERY
+                kills, next_kill = kills + 1, time.monotonic() + KILL_EVERY
             sweep.refresh_from_db()
         took = time.monotonic() - began
     finally:
