@@ -23,9 +23,10 @@ def experiment(compared: Callable[..., Experiment]) -> Experiment:
     made = compared(name="Unannounced", methods=("lamb", "adamw"))
     made.runs.update(spec={"engine": "optimizers", "problem": {"id": "mlp-digits"}, "budget": {"steps": 40},
                            "method": {"id": "lamb", "lr": 0.0625}, "seed": 0})
-    node = Node.objects.create(name="bench", hostname="bench", slots=2, cores=2, memory=10**9)
     now = timezone.now()
-    made.runs.update(node=node, attempt=1, device="cpu", started_at=now - timedelta(minutes=5), ended_at=now)
+    node = Node.objects.create(name="bench", hostname="bench", slots=2, cores=2, memory=10**9, heartbeat_at=now)
+    started = now - timedelta(minutes=5)
+    made.runs.update(node=node, attempt=1, device="cpu", created_at=started, started_at=started, ended_at=now)
     for run in made.runs.all():
         for old, new, minutes in (("queued", "running", 5), ("running", "succeeded", 0)):
             Move.objects.create(run=run, at=now - timedelta(minutes=minutes), old=old, new=new, attempt=1, node="bench")
