@@ -311,7 +311,7 @@ def _critical(drawn: Drawn, selection: Selection, screen: Any) -> tuple[dict[str
     figure = critical.figure(verdict, titles, drawn.styles, theme=parts.theme(screen), narrow=parts.narrow(screen))
     words = [f"n = {_blocks(verdict.n, selection.block)}, k = {len(titles)}."]
     if verdict.p is not None:
-        words.append(f"Friedman: χ² = {verdict.statistic:.4g}, p = {_p(verdict.p)}"
+        words.append(f"Friedman: χ² = {verdict.statistic:.4g}, p {_p(verdict.p)}"
                      + (": they are not all equal." if verdict.p < critical.ALPHA else
                         ": no difference is shown, whatever pairs would say."))
     test = {"nemenyi": "Nemenyi’s test", "wilcoxon": "Wilcoxon’s signed-rank test with Holm’s correction"}
@@ -331,7 +331,7 @@ def _blocks(n: int, block: Block) -> str:
 
 
 def _p(p: float) -> str:
-    return f"{p:.2g}" if p >= 1e-4 else "< 0.0001"
+    return f"= {p:.2g}" if p >= 1e-4 else "< 0.0001"
 
 
 def _no_common(drawn: Drawn) -> str:

@@ -10,7 +10,7 @@ from assay.experiments.submission import labels
 from assay.web.numbers import short
 from assay.web.styles import Style, styles
 from assay.wording import budget, show
-from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
 from django.core.exceptions import BadRequest
 from django.urls import reverse
 
@@ -78,7 +78,7 @@ def layout() -> html.Div:
     each = {"x": "x", "y": "y", "z": "z"}
     return parts.page(
         TITLE,
-        dcc.Location(id="visit", refresh=True),
+        dcc.Store(id="visit"),
         choice.controls(),
         parts.choice(
             parts.field("x", parts.one("x")), parts.field("y", parts.one("y")),
@@ -120,8 +120,10 @@ def register(app: Dash) -> None:
         *(Output(f"{letter}_reference", "placeholder") for letter in LETTERS),
         Input("location", "search"), Input("screen", "data"), Input("tick", "n_intervals"),
     )(draw)
-    app.callback(Output("visit", "href"), Input("front", "clickData"), State("screen", "data"),
+    app.callback(Output("visit", "data"), Input("front", "clickData"), State("screen", "data"),
                  prevent_initial_call=True)(visit)
+    # Not by a second dcc.Location: it keeps the address it was made at, and goes back to that.
+    app.clientside_callback(ClientsideFunction("pareto", "go"), Input("visit", "data"), prevent_initial_call=True)
 
 
 def follow(address: str | None, sought: str | None, *values: Any) -> list[Any]:

@@ -21,7 +21,7 @@ from dashboards.selection import parse, search
 from tests.dashboards.asking import call, props, server_callbacks, signed_in
 
 PAGE = "pareto"
-FOLLOW, DRAW, DOWNLOAD, VISIT = "location.search", "front-figure.data", "front-file.data", "visit.href"
+FOLLOW, DRAW, DOWNLOAD, VISIT = "location.search", "front-figure.data", "front-file.data", "visit.data"
 SHOWN = {"flip": [], "log": [], "points": "label", "spread": "minmax", "by": "all"}
 Make = Callable[..., Experiment]
 
@@ -119,7 +119,7 @@ def test_each_point_leads_to_its_runs(experiment: Experiment, member: User) -> N
     def leads(customdata: Any, **more: Any) -> Any:
         asked = {"front": {"points": [{"customdata": customdata}]}, **more}
         answer = call(client, PAGE, VISIT, "front.clickData", **asked)
-        return props(answer).get("visit.href") if answer.status_code == 200 else answer.status_code
+        return props(answer).get("visit.data") if answer.status_code == 200 else answer.status_code
 
     assert leads([[7], ""]) == "/runs/7"
     assert leads([[7, 9], ""]) == "/dashboards/compare?run=7&run=9"
