@@ -73,5 +73,5 @@ claim = Claim(
         beside(True),
         Part("hartmann6 as a sweep: mean best", runs("cross-entropy", "hartmann6", WORKERS), parallel),
     ],
-    seconds=60.0,
+    seconds=120.0,
 )
