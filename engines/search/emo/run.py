@@ -19,7 +19,7 @@ REPORTS = 40  # points of a curve over the whole run
 
 
 class GenerationalRun:
-    """Parents, offspring, evaluation, survivors, until the evaluations are spent. A step is an evaluation.
+    """Parents, offspring, evaluation, survivors, as long as the evaluations suffice. A step is an evaluation.
 
     The clock runs all the time but for the judging. `generation_seconds` (median) leaves the evaluation out;
     `selection_seconds` is the part of it that depends on the data.
@@ -39,7 +39,7 @@ class GenerationalRun:
     def run(self) -> None:
         self._restore()
         try:
-            while self.done < self.total:
+            while self.done == 0 or self.done + self.algorithm.size <= self.total:
                 self.population = self._generation(self.population) if self.done else self._begin()
                 self._keep_in_touch()
         except BudgetSpent:

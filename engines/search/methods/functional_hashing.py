@@ -1,10 +1,11 @@
 """A cache keyed by what candidates compute, around any sampler."""
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
-from engines.core import Context, InvalidSpec, Source, param
+from engines.core import Context, InvalidSpec, Source, engine, param
 from engines.core.spec import canonical_json
 
 from .. import figures
@@ -14,7 +15,7 @@ from ..evolution import Evolution
 from ..hashing import MANTISSA, hash_numbers
 
 Cache = Literal["functional", "isomorphism", "syntactic", "none"]
-IN_A_ROW = 10_000  # candidates answered from the cache before one is evaluated all the same
+IN_A_ROW = 100  # candidates answered from the cache in one ask, where their number has no end
 PAIRS = 200  # of equal candidates, kept for the audit
 
 
@@ -39,7 +40,7 @@ class FunctionalHashing(Sampler):
     most_objectives: ClassVar[int | None] = None
     constrained: ClassVar[bool] = True
 
-    inner: Literal["evolution", "random-search", "sobol", "tpe", "gp", "cma-es", "nsga2", "nsga3",
+    inner: Literal["evolution", "random-search", "sobol", "grid", "tpe", "gp", "cma-es", "nsga2", "nsga3",
                    "cross-entropy"] = param("evolution", "the sampler that is wrapped")
     cache: Cache = param("functional", "when two candidates count as equal")
     mantissa: int = param(MANTISSA, "leading bits of each probed number that count", ge=1, le=52)
@@ -61,11 +62,10 @@ class FunctionalHashing(Sampler):
         return self._sampler().refuses(space, objectives, constraints)
 
     def _sampler(self) -> Sampler:
-        from ..engine import engine
-
-        if self.inner not in engine.methods:
+        methods = engine("search").methods
+        if self.inner not in methods:
             raise InvalidSpec({"sampler.inner": f"there is no sampler {self.inner!r}"})
-        found = engine.methods[self.inner]()
+        found = methods[self.inner]()
         assert isinstance(found, Sampler)  # noqa: S101 - for mypy
         return found
 
@@ -85,7 +85,8 @@ class FunctionalHashing(Sampler):
         run = SearchRun(self.title, search, problem, context)
         run.run()
         with context.evaluating():
-            context.finish(**search.watch(), **search.audit(problem, context.poll))
+            checksum = zlib.crc32(repr(search.best_curve).encode())
+            context.finish(**search.watch(), **search.audit(problem, context.poll), best_curve_crc32=checksum)
 
 
 @dataclass
@@ -119,7 +120,7 @@ class CachedSearch(Search):
         self.keys: dict[int, str] = {}  # by trial
         self.inside: dict[int, int] = {}  # the inner sampler's id of a trial
         self.waiting: dict[str, list[int]] = {}  # inner trials that wait for an equal one which is being evaluated
-        self.again: list[tuple[int, str]] = []  # inner trials whose equal one failed
+        self.again: list[tuple[int, str]] = []  # inner trials that are evaluated since an equal one failed
         self.candidates = self.hits = 0
         self.hit_curve: list[tuple[float, float]] = []
         self.best_curve: list[tuple[float, float]] = []  # by candidate
@@ -130,9 +131,8 @@ class CachedSearch(Search):
         trials: list[Trial] = []
         while len(trials) < n and self.again:
             trials.append(self._evaluate(*self.again.pop(0)))
-        for _ in range(IN_A_ROW):
-            if len(trials) == n or self._at_end():
-                break
+        hits = self.hits
+        while len(trials) < n and not self._at_end(hits):
             self.poll()
             asked = self.inner.ask(1)
             if not asked:
@@ -141,8 +141,11 @@ class CachedSearch(Search):
                 trials.append(trial)
         return trials
 
-    def _at_end(self) -> bool:
-        return self.options.candidates is not None and self.candidates >= self.options.candidates
+    def _at_end(self, hits: int) -> bool:
+        """All candidates were seen; or, where their number has no end, nothing new came for long since `hits`."""
+        if self.options.candidates is not None:
+            return self.candidates >= self.options.candidates
+        return self.hits - hits >= IN_A_ROW
 
     def _candidate(self, inner: Trial) -> Trial | None:
         """A trial for it, or None when the cache answers or an equal one is on its way."""
@@ -205,8 +208,8 @@ class CachedSearch(Search):
         entry.pending = max(0, entry.pending - 1)
         if told.values is None:
             self.inner.tell(self.inside[trial.id], Failure(told.failure or ""), attempt=told.attempt)
-            if not entry.count and not entry.pending:
-                self.again += [(inner, key) for inner in self.waiting.pop(key, [])]
+            if self.waiting.get(key) and not entry.pending:
+                self.again.append((self.waiting[key].pop(0), key))  # the next one takes its place
             return
         entry.add(told.values)
         self.inner.tell(self.inside[trial.id], entry.values, attempt=told.attempt)

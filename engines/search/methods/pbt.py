@@ -52,6 +52,15 @@ class PBT(Sampler):
     initial: list[float] = param([], "where the first members start: points of the unit cube one after the other; the "
                                  "others start at random")
 
+    def accepts(self, problem: Any) -> str | None:
+        reason = super().accepts(problem)
+        if reason is None:
+            try:
+                problem.horizon()
+            except InvalidSpec as error:
+                return str(error)
+        return reason
+
     def start(
         self, space: SearchSpace, objectives: Sequence[Objective], constraints: Sequence[Constraint], seed: int
     ) -> "PBTSearch":
@@ -169,8 +178,8 @@ class PBTSearch(Search):
             return None
         if self.options.exploit == "truncation" or member.loss == math.inf:
             ranked = sorted([*others, number], key=lambda one: (self._loss(one), one))
-            cut = max(1, int(self.options.share * len(ranked)))
-            if number not in ranked[-cut:]:
+            cut = int(self.options.share * len(ranked)) or int(len(ranked) == len(self.members))
+            if number not in ranked[len(ranked) - cut:]:
                 return None
             best = [one for one in ranked[:cut] if one != number]
             return best[int(self.rng.integers(len(best)))] if best else None

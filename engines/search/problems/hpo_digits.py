@@ -68,6 +68,11 @@ class HpoDigits(SearchProblem):
     def last_epoch(self) -> int:
         return self.epochs or EPOCHS[self.size]
 
+    def horizon(self) -> int:
+        if not self.width:
+            raise InvalidSpec({"problem.width": "give it a fixed width: a leg cannot change that of its checkpoint"})
+        return self.last_epoch
+
     def evaluate(self, params: Params, seed: int, fidelity: Fidelity | None = None) -> dict[str, float]:
         return self.leg(params, seed, fidelity or (0, None), None)[0]
 

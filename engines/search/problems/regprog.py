@@ -51,7 +51,8 @@ class RegisterPrograms(SearchProblem):
     def evaluate(self, params: Params, seed: int, fidelity: Any = None) -> dict[str, float]:
         """`fitness` is -RMSE, with noise if there is any."""
         x, target = data(POINTS[self.size], self.size)
-        rmse = float(np.sqrt(np.mean((execute(params, x) - target) ** 2)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            rmse = float(np.sqrt(np.mean((execute(params, x) - target) ** 2)))
         rmse = round(rmse, DIGITS) if rmse < WORST else WORST
         noise = self.noise * float(np.random.default_rng(seed).standard_normal()) if self.noise else 0.0
         return {"fitness": -rmse + noise, "rmse": rmse}
