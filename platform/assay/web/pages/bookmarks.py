@@ -56,7 +56,7 @@ def save(request: Request) -> HttpResponse:
     """Keep a view; one of the same name, board and project is replaced."""
     form = BookmarkForm(request.POST)
     if not form.is_valid():
-        problems = "; ".join(f"{field}: {' '.join(errors)}" for field, errors in form.errors.items())
+        problems = "; ".join(f"{field}: {' '.join(map(str, errors))}" for field, errors in form.errors.items())
         messages.error(request, f"Not saved: {problems}")
         board = form.cleaned_data.get("board")
         return _back(board, form.cleaned_data.get("query", "")) if board else redirect("home")
