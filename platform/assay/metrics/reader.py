@@ -86,7 +86,8 @@ def many(
 ) -> dict[tuple[int, str], Series]:
     """Each of the keys of each of the owners, from step `first` to step `last` (inclusive), thinned to `points` points.
 
-    `within` gives single owners a first and a last step of their own. A pair without points is absent. See `downsample` for which points stay; raises `ValueError` for `points` under 8.
+    `within` gives single owners a first and a last step of their own. A pair without points is absent. See `downsample`
+    for which points stay; raises `ValueError` for `points` under 8.
     """
     low, high = LOWEST if first is None else first, HIGHEST if last is None else last
     with store.reading() as connection:
