@@ -86,10 +86,10 @@
     if (event.target.matches("[data-submit-on-change]")) event.target.form.requestSubmit();
   });
 
-  const chevron = () => {
+  const icon = (name) => {
     const use = $("svg.icon use");
     const sprite = use ? use.getAttribute("href").split("#")[0] : "";
-    return `<svg class="icon" aria-hidden="true"><use href="${sprite}#chevron-right"></use></svg>`;
+    return `<svg class="icon" aria-hidden="true"><use href="${sprite}#${name}"></use></svg>`;
   };
   const prepareTables = (root = document) => $$("table.data", root).forEach((table) => {
     if (!$("th.more", table)) return;
@@ -99,7 +99,7 @@
       const button = document.createElement("button");
       button.type = "button"; button.className = "row-open";
       button.setAttribute("aria-expanded", "false"); button.setAttribute("aria-label", "More about this row");
-      button.innerHTML = chevron();
+      button.innerHTML = icon("chevron-right");
       cell.prepend(button);
     });
   });
@@ -181,7 +181,7 @@
   setInterval(ticking, 1000);
   const prepare = (root) => { prepareTables(root); prepareColumns(root); countSelected(); ticking(); };
   const away = (is) => { const bar = $("[data-away]"); if (bar) bar.hidden = !is; };
-  window.assay = { away, say, prepare };
+  window.assay = { away, say, prepare, icon };
 
   document.body.addEventListener("htmx:beforeRequest", (event) => {
     if (document.hidden && event.target.matches("[data-live]")) event.preventDefault(); // nobody looks

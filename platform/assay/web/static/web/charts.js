@@ -44,6 +44,22 @@
     if (more.open) drawInto(rest, more.panels);
   };
 
+  const downloads = () => {
+    const menu = document.createElement("details");
+    menu.className = "menu chart-menu";
+    const summary = Object.assign(document.createElement("summary"), { className: "button-quiet", title: "Download this chart" });
+    summary.setAttribute("aria-label", "Download this chart");
+    summary.innerHTML = window.assay.icon("download");
+    const body = Object.assign(document.createElement("div"), { className: "menu-body" });
+    for (const kind of ["png", "svg", "html", "csv"]) {
+      const button = Object.assign(document.createElement("button"), { type: "button", textContent: kind.toUpperCase() });
+      button.dataset.save = kind;
+      body.append(button);
+    }
+    menu.append(summary, body);
+    return menu;
+  };
+
   const newGrid = () => Object.assign(document.createElement("div"), { className: "charts" });
   const drawInto = (grid, panels) => {
     const known = new Map([...grid.children].map((chart) => [chart.dataset.key, chart]));
@@ -54,8 +70,9 @@
         chart.className = "chart mb-0"; chart.dataset.key = panel.key;
         const title = document.createElement("h3"), plot = document.createElement("div");
         plot.className = "plot"; plot.setAttribute("role", "img");
-        chart.append(title, plot); grid.append(chart);
+        chart.append(downloads(), title, plot); grid.append(chart);
       }
+      chart.dataset.name = panel.title;
       chart.querySelector("h3").textContent = panel.title;
       const plot = chart.querySelector(".plot");
       plot.setAttribute("aria-label", panel.x ? `${panel.title} by ${panel.x}` : panel.title);
@@ -113,6 +130,7 @@
       if (title) {
         box.closest("section").querySelector("h2").textContent = title;
         box.setAttribute("aria-label", title);
+        box.closest(".chart").dataset.name = title;
       }
       const draw = () => {
         const base = layout("", {});
@@ -136,5 +154,5 @@
   };
 
   document.querySelectorAll("[data-curves]").forEach(watch);
-  document.querySelectorAll("[data-figure]").forEach(drawFigure);
+  document.querySelectorAll("[data-figure]").forEach((box) => { box.before(downloads()); drawFigure(box); });
 })();
