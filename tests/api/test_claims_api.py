@@ -4,7 +4,7 @@ import pytest
 from assay.claims.models import Claim
 from assay.experiments.models import Experiment
 
-from tests.announced import People, client_for
+from tests.announced import People, client_for, request_body
 from tests.claims.judged import judged
 
 pytestmark = pytest.mark.django_db
@@ -47,6 +47,14 @@ def test_run_look_and_history(toy: None, people: People) -> None:
     (told,) = client.get("/api/v1/claims/dice").json()["history"]
     assert (told["experiment"], told["project"]) == (judgement.experiment_id, "lab")
     assert [part["verdict"] for part in told["parts"]] == ["holds", "measured"]
+
+
+def test_a_key_that_a_claim_used_is_no_comparisons(toy: None, people: People) -> None:
+    client, key = client_for(people.editor), {"Idempotency-Key": "k"}
+    client.post("/api/v1/claims/dice/run", {"project": "lab"}, content_type=JSON, headers=key)
+    answer = client.post("/api/v1/experiments", request_body(), content_type=JSON, headers=key)
+    assert answer.status_code == 409 and "used before" in answer.json()["error"]["message"]
+    assert Experiment.objects.count() == 1
 
 
 @pytest.mark.parametrize(("system", "body", "status"), [

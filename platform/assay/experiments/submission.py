@@ -23,7 +23,7 @@ from assay.catalogue import models as catalogue
 from assay.catalogue.validation import check, with_defaults
 
 from .doorbell import ring
-from .models import Experiment, Run, State
+from .models import Experiment, Kind, Run, State
 
 MOST_WORK = 10**30  # bytes or FLOPs: JSON's integers have no end, those that times are reckoned from must fit a float
 MOST_SEEDS = 10**6  # before anything is counted; MAX_RUNS_PER_EXPERIMENT is the limit that people meet
@@ -161,13 +161,13 @@ def submit(user: User, request: Submission, *, token: Token | None = None,
 
 def _answered(user: User, request: Submission, key: str) -> Experiment | None:
     first = Experiment.objects.filter(owner=user, idempotency_key=key).select_related("project").first()
-    if first is not None and as_request(first) != request.model_dump():
+    if first is not None and (first.kind != Kind.COMPARISON or as_request(first) != request.model_dump()):
         raise Conflict(f"Idempotency-Key {key!r} was used before with another request")
     return first
 
 
 def as_request(experiment: Experiment) -> dict[str, Any]:
-    """The request that would make this experiment again."""
+    """The request that would make this comparison again."""
     names = set(Submission.model_fields) - {"project"}
     data = {name: getattr(experiment, name) for name in names} | {"project": experiment.project.slug}
     return Submission.model_validate(data).model_dump()
