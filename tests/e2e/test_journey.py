@@ -190,3 +190,16 @@ def test_it_goes_on_without_the_server(page: Page, context: BrowserContext, stac
     expect(page.get_by_role("heading", name="Latest experiments")).to_be_visible()
     context.set_offline(False)
     expect(bar).to_be_hidden()
+
+
+def test_a_chart_is_saved(page: Page, stack: Stack) -> None:
+    experiment = submit(stack, "To be saved", 20)
+    page.goto(f"/experiments/{experiment}")
+    expect(page.locator("#experiment-head .state")).to_contain_text("succeeded", timeout=WAIT)
+    menu = page.locator("figure.chart .chart-menu").first
+    for kind in ("CSV", "SVG"):
+        menu.locator("summary").click()
+        with page.expect_download() as saved:
+            menu.get_by_role("button", name=kind).click()
+        text = saved.value.path().read_text()
+        assert text.startswith("line,x,y\r\nsgd,0,0.") if kind == "CSV" else "<svg" in text
