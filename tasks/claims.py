@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
+from assay.metrics.store import Unavailable
+
 from engines.core import Claim, MissingBackend, Part, Result, RunSpec, Verdict, run_spec
 from engines.core.claim import State
 from engines.core.provenance import cpu_model
@@ -73,7 +75,10 @@ def judge(claim: Claim, outcomes: Mapping[str, Result | Failure]) -> list[Judged
 
 
 def judge_part(part: Part, outcomes: Mapping[str, Result | Failure]) -> Judged:
-    """A part with a failed run is not run (or lacks a backend), with that run's message."""
+    """A part with a failed run is not run (or lacks a backend), with that run's message.
+
+    Raises `Unavailable` when the curves are in a metric store that is away.
+    """
     found = {key: outcomes[key] for key in (spec.hash() for spec in part.runs) if key in outcomes}
     results = {key: one for key, one in found.items() if isinstance(one, Result)}
     failures = [one for one in found.values() if isinstance(one, Failure)]
@@ -86,6 +91,8 @@ def judge_part(part: Part, outcomes: Mapping[str, Result | Failure]) -> Judged:
             verdict = part.judge(results)
             if verdict.state not in get_args(State):
                 raise ValueError(f"unknown state {verdict.state!r}")
+        except Unavailable:  # a curve could not be read: that says nothing of the part
+            raise
         except Exception as error:  # its author's slip must not hide the other parts' verdicts
             verdict = no_verdict(f"its verdict raised {type(error).__name__}: {error}")
     return Judged(part.name, verdict, seconds)

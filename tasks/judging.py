@@ -16,7 +16,7 @@ from assay.claims import verdicts
 from assay.claims.models import Judgement, Verdict
 from assay.experiments.models import Run, State
 from assay.metrics import reader
-from assay.metrics.store import store
+from assay.metrics.store import Unavailable, store
 
 from .database import Away
 from .text import storable
@@ -60,7 +60,8 @@ def judge_due() -> int:
     """Judge what is due, one claim after the other; how many were judged.
 
     A claim that cannot be judged (its engine is not here, a fault in the code) is tried again later, here or
-    elsewhere, `TRIES` times in all; then its parts are not run, and say why.
+    elsewhere, `TRIES` times in all; then its parts are not run, and say why. While the metric store is away, tries do
+    not count.
     """
     count = 0
     while judgement := verdicts.take():
@@ -72,6 +73,9 @@ def judge_due() -> int:
             logger.info("judged %s", judgement)
         except Away:
             raise
+        except Unavailable:
+            logger.warning("judging %s: the metric store is away", judgement)
+            verdicts.postponed(judgement, "the metric store is away")
         except Exception as error:
             logger.exception("judging %s", judgement)
             verdicts.failed(judgement, storable(f"{type(error).__name__}: {error}"))

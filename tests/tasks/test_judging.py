@@ -88,6 +88,22 @@ def test_a_judge_killed_at_work_is_replaced(lab: Stage, surroundings: None) -> N
     assert judgement.judged_at is not None and judgement.verdicts.count() == 4
 
 
+def test_a_metric_store_that_is_away_is_waited_for(
+    lab: Stage, surroundings: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a part says is not known before its curves are read: no verdict, and no try counted."""
+    judgement = ended(actions.run(lab.user, Claim.objects.get(system="good"), lab.project))
+    monkeypatch.setenv("METRICS_URL", "postgresql://postgres@127.0.0.1:1/away")
+    maintenance.tick()
+    judgement.refresh_from_db()
+    assert (judgement.judged_at, judgement.attempt) == (None, 0) and not judgement.verdicts.exists()
+    assert judgement.problem == "the metric store is away"
+    monkeypatch.setenv("METRICS_URL", lab.metrics_url)
+    Judgement.objects.update(lease_until="2000-01-01T00:00Z")  # time passes
+    maintenance.tick()
+    assert judgement.verdicts.first().state == "holds"
+
+
 def test_the_command_submits(lab: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     call_command("claim", "good", "--submit", "--project", "project", "--json")
     made = json.loads(capsys.readouterr().out)

@@ -34,8 +34,17 @@ def take() -> Judgement | None:
 
 def failed(judgement: Judgement, problem: str) -> None:
     """Judging it did not work; it is due again after a while."""
-    Judgement.objects.filter(pk=judgement.pk, attempt=judgement.attempt, judged_at=None).update(
-        problem=problem, lease_until=Now() + AGAIN)
+    _mine(judgement).update(problem=problem, lease_until=Now() + AGAIN)
+
+
+def postponed(judgement: Judgement, problem: str) -> None:
+    """Judging it is not possible at the moment, through no fault of its own: as `failed`, but not counted."""
+    _mine(judgement).update(problem=problem, lease_until=Now() + AGAIN, attempt=judgement.attempt - 1)
+
+
+def _mine(judgement: Judgement) -> QuerySet[Judgement]:
+    """The judgement while nobody has taken it over or judged it."""
+    return Judgement.objects.filter(pk=judgement.pk, attempt=judgement.attempt, judged_at=None)
 
 
 def record(judgement: Judgement, verdicts: Sequence[Verdict]) -> bool:
