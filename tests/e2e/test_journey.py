@@ -202,4 +202,4 @@ def test_a_chart_is_saved(page: Page, stack: Stack) -> None:
         with page.expect_download() as saved:
             menu.get_by_role("button", name=kind).click()
         text = saved.value.path().read_text()
-        assert text.startswith("line,x,y\r\nsgd,0,0.") if kind == "CSV" else "<svg" in text
+        assert text.startswith("line,x,y\nsgd,0,0.") if kind == "CSV" else "<svg" in text
