@@ -102,8 +102,10 @@ class Attempt:
         self.folder.mkdir(parents=True, exist_ok=True)
         inherit_checkpoint(self.folder)
         self._begin_at_checkpoint()
-        leg = persist(lambda: Leg.objects.filter(run=self.run).only("last_step").first(), self._stopping)
-        self.leg, until = leg is not None, leg.last_step if leg is not None else None
+        # A run that reproduces a leg ends where the leg did.
+        legs = Leg.objects.filter(run__in=(self.run.pk, self.run.reproduces_id)).values_list("run", "last_step")
+        ends = persist(lambda: dict(legs.all()), self._stopping) or {}
+        self.leg, until = self.run.pk in ends, ends.get(self.run.pk, ends.get(self.run.reproduces_id))
         before = kernel_kills()
         theirs, ours = Pipe()
         output, log = Pipe(duplex=False)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from assay.accounts.models import Membership
 from assay.catalogue.models import Method
+from assay.experiments import reproduction
 from assay.experiments.models import Artifact, Run, State
 from assay.experiments.state import ENDED, move
 from assay.fleet.models import Node
-from assay.metrics.store import Batch, Store
+from assay.metrics.store import Batch, Store, store
 from assay.metrics.writer import write
 from assay.sweeps import actions, definition, results
 from assay.sweeps.models import Leg, Outcome, SamplerState, Status, Sweep, Trial
@@ -142,7 +143,7 @@ def test_nothing_is_written_by_halves(lab: People, node: Node, monkeypatch: pyte
     for run in sweep.experiment.runs.all():
         finish(run, node)
     with monkeypatch.context() as patch:
-        patch.setattr(SamplerState.objects, "update_or_create", lambda **_: 1 / 0)
+        patch.setattr("tasks.conductor._ask_to_end", lambda _: 1 / 0)
         Baton().conduct_due()
     assert told(sweep) == before and sweep.trials.count() == 2 and due() == [sweep.pk]
     Baton().conduct_due()
@@ -370,6 +371,11 @@ def test_legs_go_on_from_checkpoints(busy: Stage) -> None:
         assert leg.run.summary["score"] == pytest.approx(target + (10 - target) * after)
     paused = sweep.trials.filter(outcome=Outcome.PRUNED, reason__startswith="paused at step")
     assert all(Artifact.objects.filter(run__leg__trial=trial, name="checkpoint.pt").exists() for trial in paused)
+
+    original = Leg.objects.filter(last_step__isnull=False).latest("pk").run  # a leg again: it ends at the same rung
+    again = busy.end(reproduction.reproduce(original, busy.user))
+    compared = reproduction.compare(store(), original, again)
+    assert compared.verdict == "bit-equal" and compared.metrics and not Leg.objects.filter(run=again).exists()
 
 
 @pytest.mark.slow
