@@ -121,7 +121,8 @@ def chart(name: str, title: str = "", **config: Any) -> html.Section:
             html.Div(className="part-head", children=[html.H2(title), html.Div(menu, className="end")]),
             dcc.Store(id=f"{name}-figure"), dcc.Download(id=f"{name}-file"),
             dcc.Graph(id=name, figure={"data": [], "layout": {}}, responsive=True, config={
-                "displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "toImage"], **config}),
+                "displaylogo": False, "showSendToCloud": False,  # data stays here: Plotly would offer to upload it
+                "modeBarButtonsToRemove": ["select2d", "lasso2d", "toImage"], **config}),
         ])
 
 

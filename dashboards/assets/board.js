@@ -9,15 +9,18 @@
   });
 
   // Groups of choices and sliders are called what stands over them; Dash cannot be told so.
-  const name = () => document.querySelectorAll(".field [role=listbox], .field [role=slider]").forEach((control) => {
-    control.setAttribute("aria-label", control.closest(".field").querySelector("legend, label").textContent);
+  const name = (field) => field.querySelectorAll("[role=listbox], [role=slider]").forEach((control) => {
+    control.setAttribute("aria-label", field.querySelector("legend, label").textContent);
   });
 
   let watching = false;
   const watch = () => {
     if (watching) return;
     watching = true;
-    name();
+    document.querySelectorAll(".board .field").forEach((field) => {  // a slider's script comes later than the page
+      name(field);
+      new MutationObserver(() => name(field)).observe(field, { childList: true, subtree: true });
+    });
     const tell = () => window.dash_clientside.set_props("screen", { data: screen() });
     new MutationObserver(tell).observe(document.documentElement, { attributeFilter: ["data-bs-theme"] });
     matchMedia(NARROW).addEventListener("change", tell);

@@ -104,6 +104,11 @@
     if (event.target.matches?.("details[data-columns]") && event.target.open) offer(event.target);
   }, true);
 
+  // Tab goes from cell to cell; Enter follows the link in one.
+  document.addEventListener("keydown", ({ key, target }) => {
+    if (key === "Enter" && target.matches?.(".grid .ag-cell")) target.querySelector("a[href]")?.click();
+  });
+
   // A text that a spreadsheet would take for a formula gets an apostrophe before it.
   const cell = ({ value }) => (typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : value ?? "");
   document.addEventListener("click", async (event) => {

@@ -207,10 +207,11 @@ def scale(theme: str, direction: str) -> list[list[Any]]:
 def importance(found: Importance, evaluator: Evaluator, *, theme: str = "light") -> dict[str, Any]:
     """A bar for each parameter, the most important on top."""
     colours = THEMES[theme]
+    title = plain(NAMES[evaluator]).replace(": ", ":<br>")  # one line is wider than a phone
     names, shares = list(found.shares)[::-1], list(found.shares.values())[::-1]
-    layout = _layout(colours, 90 + 26 * len(names), f"importance {evaluator}") | {
-        "showlegend": False, "bargap": 0.3, "margin": {"l": 8, "r": 44, "t": 8, "b": 64},
-        "xaxis": axis(colours, plain(NAMES[evaluator]), range=[0, min(1.0, max(shares) * 1.15)], tickformat=".0%"),
+    layout = _layout(colours, 104 + 26 * len(names), f"importance {evaluator}") | {
+        "showlegend": False, "bargap": 0.3, "margin": {"l": 8, "r": 44, "t": 8, "b": 78},
+        "xaxis": axis(colours, title, range=[0, min(1.0, max(shares) * 1.15)], tickformat=".0%"),
         "yaxis": axis(colours, type="category", showgrid=False),
     }
     layout["xaxis"]["title"]["font"] = {"size": 11, "color": colours["quiet"]}

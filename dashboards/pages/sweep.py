@@ -82,8 +82,8 @@ def layout() -> html.Div:
         parts.chart("shares", "Importance"),
         parts.chart("slices", CHARTS["slices"]),
         html.Div(id="pair", className="board-display", style=HIDDEN, children=[
-            parts.field("Across", parts.one("across", "first parameter"), "narrow"),
-            parts.field("Up", parts.one("up", "second parameter"), "narrow")]),
+            parts.field("Across", parts.one("across", "first parameter")),
+            parts.field("Up", parts.one("up", "second parameter"))]),
         parts.chart("contour", CHARTS["contour"]),
         parts.chart("courses", "Intermediate values"),
         parts.chart("front", CHARTS["front"]),
