@@ -104,7 +104,7 @@ class Attempt:
         self._begin_at_checkpoint()
         # A run that reproduces a leg ends where the leg did.
         legs = Leg.objects.filter(run__in=(self.run.pk, self.run.reproduces_id)).values_list("run", "last_step")
-        ends = persist(lambda: dict(legs.all()), self._stopping) or {}
+        ends: dict[int | None, int | None] = persist(lambda: dict(legs.all()), self._stopping) or {}
         self.leg, until = self.run.pk in ends, ends.get(self.run.pk, ends.get(self.run.reproduces_id))
         before = kernel_kills()
         theirs, ours = Pipe()
