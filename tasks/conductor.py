@@ -11,10 +11,12 @@ import json
 import logging
 import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ from assay.experiments import submission
 from assay.experiments.models import Artifact, Run, State
 from assay.experiments.state import ENDED, cancel_queued
 from assay.metrics import reader
-from assay.metrics.store import store
+from assay.metrics.store import Unavailable, store
 from assay.sweeps.definition import COST, configure
 from assay.sweeps.models import Leg, Outcome, SamplerState, Status, Sweep, Trial
 from django.db import transaction
@@ -43,7 +45,8 @@ POLL = 1.0  # seconds after which lost bells, deadlines and intermediate values 
 TRIES = 20  # of one round, when others move the sweep at the same time
 WARM = 8  # sweeps whose live search is kept
 LONGEST_REASON = 300
-POINTS = 2000  # of a curve that a pruner gets to see
+POINTS = 200  # of a curve that a pruner gets to see: the sampler's state keeps them
+LATER = (*Away, *Unavailable)  # nobody's fault: the same round is tried again
 
 
 class Conductor(threading.Thread):
@@ -58,14 +61,17 @@ class Conductor(threading.Thread):
         self._baton = Baton()
 
     def run(self) -> None:
+        watched = 0.0
         while not self._stopping.is_set():
             self._heard.wait(POLL)
             self._heard.clear()
             try:
                 if self._baton.conduct_due():
                     self._wake()
-                self._baton.watch(self._node)
-            except Away as error:
+                if time.monotonic() - watched >= POLL:  # curves grow all the time: no event tells of them
+                    self._baton.watch(self._node)
+                    watched = time.monotonic()
+            except LATER as error:
                 logger.warning("database away: %s", str(error).strip().split("\n", 1)[0])
                 drop_connection()
                 self._stopping.wait(POLL)
@@ -110,7 +116,7 @@ class Baton:
         for pk in found:
             try:
                 self.conduct(pk)
-            except Away:
+            except LATER:
                 raise
             except Exception:  # one sweep must not cost the others theirs
                 logger.exception("sweep %s", pk)
@@ -136,7 +142,7 @@ class Baton:
         try:
             self._hear(sweep, search, at)
             ended = self._propose(sweep, search, at) if sweep.status == Status.RUNNING else False
-        except Away:
+        except LATER:
             raise
         except Exception as error:
             logger.exception("sweep %s", sweep.pk)
@@ -268,7 +274,8 @@ class Baton:
     # -- watching ----------------------------------------------------------------------------------
 
     def watch(self, node: int) -> None:
-        """Show the pruners what the trials that run on `node` have reported since the last look."""
+        """Show the pruners what the trials that run on `node` have reported since the last look. One that pauses
+        decides where a leg ends, and nowhere else."""
         running = Leg.objects.filter(run__state=State.RUNNING, run__node=node, run__cancel_requested_at=None,
                                      trial__outcome=Outcome.RUNNING, trial__sweep__status=Status.RUNNING,
                                      trial__sweep__pruner__id__in=("asha", "median"), last_step=None)
@@ -283,6 +290,8 @@ class Baton:
     def _look(self, pk: int, runs: dict[int, int]) -> None:
         """`runs`: by trial number."""
         sweep = Sweep.objects.select_related("experiment").get(pk=pk)
+        if sweep.pruner.get("pause"):
+            return
         metric = sweep.objectives[0]["name"]
         found = reader.many(store(), list(runs.values()), [metric], points=POINTS)
         fresh = {number: found[run, metric] for number, run in runs.items()
@@ -312,11 +321,15 @@ class Baton:
 
     def _write(self, sweep: Sweep, search: "Search", at: Round, ended: bool) -> bool:
         """All that the round decided, in one transaction; False, and nothing, when the sweep has moved."""
-        content = json.dumps(search.state(), separators=(",", ":"), allow_nan=False)
+        content = json.dumps(search.state(), separators=(",", ":"), allow_nan=False) if at else ""
         now = timezone.now()
+        again = any(trial.outcome == Outcome.FAILED for trial in at.asked)  # others may take their place
+        after: dict[str, Any] = {"wake_at": now if again else _next_look(sweep, now)}
+        if ended and not again:
+            after |= {"status": Status.FINISHED, "ended_at": now, "wake_at": None}
+        unmoved = Sweep.objects.filter(pk=sweep.pk, version=sweep.version, status=sweep.status)
         with transaction.atomic():
-            unmoved = Sweep.objects.select_for_update().filter(pk=sweep.pk, version=sweep.version, status=sweep.status)
-            if not unmoved.exists():
+            if not unmoved.update(version=sweep.version + 1, deadline=sweep.deadline, **after):
                 return False
             for trial in at.changed:
                 trial.ended_at = now
@@ -328,13 +341,8 @@ class Baton:
                 for (trial, _, until), run in zip(at.planned, runs, strict=True)])
             Leg.objects.filter(pk__in=at.heard).update(told=True)
             _ask_to_end(at.cancelled)
-            if at:
-                SamplerState.objects.update_or_create(sweep=sweep, defaults={"content": content})
-            again = any(trial.outcome == Outcome.FAILED for trial in at.asked)  # others may take their place
-            after: dict[str, Any] = {"wake_at": now if again else _next_look(sweep, now)}
-            if ended and not again:
-                after |= {"status": Status.FINISHED, "ended_at": now, "wake_at": None}
-            Sweep.objects.filter(pk=sweep.pk).update(version=sweep.version + 1, deadline=sweep.deadline, **after)
+            if at and not SamplerState.objects.filter(sweep=sweep).update(content=content):
+                SamplerState.objects.create(sweep=sweep, content=content)
         return True
 
 
@@ -402,8 +410,9 @@ def _restored(sweep: Sweep) -> "Search":
     return search
 
 
+@cache
 def _one_thread() -> None:
-    """A sampler's matrices are small, and the cores belong to the runs."""
+    """Once: a sampler's matrices are small, and the cores belong to the runs."""
     import torch
     from threadpoolctl import threadpool_limits
 

@@ -8,6 +8,7 @@ from assay.sweeps import actions
 from assay.sweeps.definition import parse
 from assay.sweeps.models import Sweep
 
+from engines.core import param
 from engines.core.registry import _describe_method
 from engines.search.core import Sampler
 from engines.search.methods.random_search import RandomSearch
@@ -20,6 +21,8 @@ class Legs(Sampler):
     id = "in-legs"
     title = "In legs"
     legs = True
+
+    steps: int | None = param(None, "steps of the whole", ge=1)
 
 
 class _Search:

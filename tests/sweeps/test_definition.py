@@ -86,6 +86,11 @@ def test_the_engine_understands_every_space(catalogue: None) -> None:
     ({"objectives": [{"name": "loss"}, {"name": "loss"}]}, "objectives.1.name", "already"),
     ({"constraints": [{"name": "cost.seconds"}]}, "constraints", "give upper or lower"),
     ({"constraints": [{"name": "speed", "upper": 1}]}, "constraints.0.name", "unknown metric or cost"),
+    ({"constraints": [{"name": "loss", "upper": 1}]}, "constraints.0.name", "an objective already"),
+    ({"constraints": [{"name": "accuracy", "upper": 1}, {"name": "accuracy", "upper": 2}]}, "constraints.1.name",
+     "such a bound already"),
+    ({"constraints": [{"name": "accuracy", "upper": 1}, {"name": "accuracy", "lower": 2}]}, "constraints.1.name",
+     "below the upper"),
     ({"sampler": {"id": "dice"}}, "sampler.id", "unknown sampler"),
     ({"sampler": {"id": "random-search", "speed": 1}}, "sampler.speed", "unknown parameter"),
     ({"sampler": {"id": "in-legs"}}, "sampler.id", "descent cannot go on from a checkpoint"),
@@ -110,6 +115,37 @@ def test_a_sampler_is_asked_only_for_what_it_can(catalogue: None) -> None:
         resolve(parse(two))
     assert raised.value.fields == {"sampler.id": "in-legs serves 1 objective: choose another"}
     assert resolve(parse(two | {"sampler": {"id": "random-search"}})).objectives[1]["direction"] == "min"
+
+
+@pytest.mark.parametrize(("changes", "field", "message"), [
+    ({"sampler": {"id": "in-legs", "steps": 11}}, "sampler.steps", "must be <= 10"),
+    ({"budget": {"samples": 100}}, "budget.steps", "legs end at steps"),
+    ({"seeds": [0, 1]}, "seeds", "one seed"),
+    ({"pruner": {"id": "median"}}, "pruner.id", "choose no pruner"),
+    ({"space": [], "methods": [{"id": "descent"}, {"id": "dice"}]}, "methods", "one method"),
+    ({"space": [{"name": "problem.dimensions"}]}, "space.0.name", "one problem"),
+])
+def test_what_trains_in_legs_is_one_training(catalogue: None, changes: dict[str, Any], field: str,
+                                             message: str) -> None:
+    Method.objects.update(checkpointable=True)
+    whole = resolve(parse(sweep_body(sampler={"id": "in-legs"})))
+    assert whole.sampler == {"id": "in-legs", "steps": 10}  # those of the budget
+    with pytest.raises(Invalid) as raised:
+        resolve(parse(sweep_body(**({"sampler": {"id": "in-legs"}} | changes))))
+    assert message in raised.value.fields.get(field, ""), raised.value.fields
+
+
+def test_pauses_need_steps(catalogue: None) -> None:
+    Method.objects.update(checkpointable=True)
+    with pytest.raises(Invalid) as raised:
+        resolve(parse(sweep_body(pruner={"id": "asha", "pause": True}, budget={"seconds": 1})))
+    assert raised.value.fields == {"budget.steps": "is required: legs end at steps"}
+
+
+def test_two_bounds_of_one_name_are_one_constraint(catalogue: None) -> None:
+    bounds = [{"name": "accuracy", "upper": 1}, {"name": "accuracy", "lower": 0.5}]
+    found = resolve(parse(sweep_body(constraints=bounds)))
+    assert found.constraints == [{"name": "accuracy", "upper": 1.0, "lower": 0.5}]
 
 
 def test_pruners_are_those_of_the_engine() -> None:

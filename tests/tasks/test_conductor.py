@@ -9,10 +9,11 @@ import pytest
 from assay.accounts.models import Membership
 from assay.catalogue.models import Method
 from assay.experiments import reproduction
+from assay.experiments.actions import delete
 from assay.experiments.models import Artifact, Run, State
 from assay.experiments.state import ENDED, move
 from assay.fleet.models import Node
-from assay.metrics.store import Batch, Store, store
+from assay.metrics.store import Batch, Store, Unavailable, store
 from assay.metrics.writer import write
 from assay.sweeps import actions, definition, results
 from assay.sweeps.models import Leg, Outcome, SamplerState, Status, Sweep, Trial
@@ -22,7 +23,7 @@ from stage import Stage, until
 from engines.search.core import Search
 from tasks.conductor import Baton, due
 from tests.announced import People, metric_store, people, toy  # noqa: F401
-from tests.sweeps.examples import announce_samplers, start
+from tests.sweeps.examples import announce_samplers, start, sweep_body
 
 # -- alone with a database -------------------------------------------------------------------------------
 
@@ -261,6 +262,88 @@ def test_stop_and_extend(lab: People, node: Node) -> None:
     actions.extend(sweep, 1, lab.editor)
     work(sweep, node, newly_born())
     assert sweep.trials.count() == 6
+
+
+def test_an_extension_is_as_long_as_it_says(lab: People, node: Node) -> None:
+    """Also after the seconds ended a sweep long before its trials."""
+    sweep = start(lab.editor, seconds=1000, trials=50)
+    Baton().conduct_due()
+    past = timezone.now()
+    Sweep.objects.filter(pk=sweep.pk).update(deadline=past, wake_at=past)
+    work(sweep, node, newly_born())
+    sweep.refresh_from_db()
+    assert sweep.status == Status.FINISHED and sweep.trials.count() == 2
+    assert actions.extend(sweep, 3, lab.editor).max_trials == 5
+
+
+def test_the_same_key_asks_for_the_same(lab: People) -> None:
+    def keyed(**changes: Any) -> Sweep:
+        return actions.start(lab.editor, definition.parse(sweep_body(**changes)), idempotency_key="one")
+
+    sweep = keyed()
+    assert keyed() == sweep
+    for changes in ({"budget": {"steps": 11}}, {"parallel": 3}, {"seconds": 5}, {"notes": "other"}):
+        with pytest.raises(actions.Conflict):
+            keyed(**changes)
+    actions.extend(sweep, 3, lab.editor)
+    assert keyed() == sweep and Sweep.objects.count() == 1
+
+
+def test_a_metric_store_that_is_away_ends_nothing(lab: People, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = start(lab.editor, parallel=1)
+    Baton().conduct_due()
+    run = begin(sweep.experiment.runs.get(), node)
+    Run.objects.filter(pk=run.pk).update(cancel_reason="pruned at step 3")
+    end(run, node, State.CANCELLED)
+    with monkeypatch.context() as patch, pytest.raises(Unavailable):
+        patch.setattr("tasks.conductor.reader.series", away)
+        Baton().conduct_due()
+    Baton().conduct_due()
+    sweep.refresh_from_db()
+    assert sweep.status == Status.RUNNING and sweep.trials.get(number=0).outcome == Outcome.PRUNED
+
+
+def away(*_: Any) -> None:
+    raise Unavailable[0]("SELECT", {}, Exception("no connection"))
+
+
+def test_nothing_is_added_while_it_is_deleted(lab: People, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = start(lab.editor, parallel=1)
+    baton = Baton()
+    baton.conduct_due()
+    finish(sweep.experiment.runs.get(), node)
+    kept = delete.__globals__["cancel_queued"]
+    added = []
+
+    def meanwhile(*arguments: Any, **named: Any) -> int:
+        baton.conduct_due()
+        added.append(sweep.experiment.runs.count())
+        return int(kept(*arguments, **named))
+
+    monkeypatch.setitem(delete.__globals__, "cancel_queued", meanwhile)
+    delete(sweep.experiment, lab.editor)
+    assert added == [1] and not Sweep.objects.exists()
+
+
+def test_what_pauses_is_not_ended_in_the_middle_of_a_leg(lab: People, node: Node,
+                                                         metric_store: Store) -> None:  # noqa: F811
+    Method.objects.update(checkpointable=True)
+    sweep = start(lab.editor, parallel=3, trials=3, pruner={"id": "asha", "min_steps": 10, "eta": 2, "pause": True})
+    assert sweep.experiment.budget == {"steps": 10}  # no rung before the end: each is one leg
+    baton = Baton()
+    baton.conduct_due()
+    for run, level in zip(sweep.experiment.runs.order_by("index"), (0.1, 0.5, 0.9), strict=True):
+        write(metric_store, [Batch(begin(run, node).pk, 1, "loss", np.arange(20), np.full(20, level))])
+        baton.watch(node.pk)
+    assert not sweep.experiment.runs.exclude(cancel_requested_at=None).exists()
+
+
+def test_a_front_is_what_nothing_beats(lab: People, node: Node) -> None:
+    sweep = start(lab.editor, objectives=[{"name": "loss"}, {"name": "accuracy"}])
+    points = [(0, 0.2), (1, 0.5), (1, 0.5), (1, 0.4), (2, 0.5), (3, 0.9)]
+    trials = [Trial(sweep=sweep, number=number, params={}, outcome=Outcome.SUCCEEDED,
+                    values={"loss": loss, "accuracy": accuracy}) for number, (loss, accuracy) in enumerate(points)]
+    assert [one.first.number for one in results.best(sweep, trials)] == [0, 1, 2, 5]
 
 
 def test_a_limit_of_seconds(lab: People, node: Node) -> None:

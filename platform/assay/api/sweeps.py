@@ -66,6 +66,7 @@ class TrialOut(Schema):
     group: int | None
     first_step: int
     last_step: int | None
+    goes_on_from: int | None = Field(description="the number of the trial that left its checkpoint")
     created_at: datetime
     ended_at: datetime | None
     runs: list[int]
@@ -136,7 +137,7 @@ def list_trials(request: HttpRequest, id: Id, query: Query[TrialQuery]) -> dict[
     found = visible(caller(request).user, id).trials.all()
     if query.outcome:
         found = found.filter(outcome=query.outcome)
-    some = page(found, sweeps.Trial.objects.prefetch_related("legs"), query)
+    some = page(found, _whole_trials(sweeps.Trial.objects.all()), query)
     return some | {"items": [_trial(trial) for trial in some["items"]]}
 
 
@@ -193,9 +194,13 @@ def _out(sweep: sweeps.Sweep, outcomes: dict[str, int]) -> dict[str, Any]:
 
 
 def _whole(sweep: sweeps.Sweep) -> dict[str, Any]:
-    ended = list(sweep.trials.filter(outcome=sweeps.Outcome.SUCCEEDED).prefetch_related("legs"))
+    ended = list(_whole_trials(sweep.trials.filter(outcome=sweeps.Outcome.SUCCEEDED)))
     best = [_trial(one.first) for one in results.best(sweep, ended)]
     return _out(sweep, _outcomes([sweep.pk]).get(sweep.pk, {})) | {"best": best}
+
+
+def _whole_trials(found: QuerySet[sweeps.Trial]) -> QuerySet[sweeps.Trial]:
+    return found.select_related("parent__run__leg__trial").prefetch_related("legs")
 
 
 def _trial(trial: sweeps.Trial) -> dict[str, Any]:

@@ -95,6 +95,8 @@ def delete(experiment: Experiment, user: User, token: Token | None = None) -> No
     project = experiment.project
     require(user, Role.EDITOR, project, token)
     with transaction.atomic():
+        if experiment.kind == Kind.SWEEP:
+            experiment.sweep.halt()  # its conductor would add trials while these are deleted
         cancel_queued(experiment.runs.all(), reason="deleted")
         running = experiment.runs.filter(state=State.RUNNING).count()
         if running:

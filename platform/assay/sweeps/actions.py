@@ -1,6 +1,7 @@
 """What people do to sweeps: start, stop, extend, run the best again."""
 
 from functools import partial
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -50,25 +51,31 @@ def _answered(user: User, request: Sweeping, definition: Definition, key: str) -
     if first is None:
         return None
     same = first.kind == Kind.SWEEP and first.project.slug == request.project and all(
-        getattr(first, name) == getattr(request, name) for name in ("name", "engine", "seeds", "priority")
-    ) and (first.problem, first.methods) == (definition.problem, definition.methods) and all(
-        getattr(first.sweep, name) == getattr(definition, name)
-        for name in ("space", "objectives", "constraints", "sampler", "pruner"))
+        getattr(first, name) == value for name, value in _experiment_fields(request, definition).items()
+    ) and all(getattr(first.sweep, name) == value for name, value in _sweep_fields(request, definition).items()
+              if name != "max_trials")  # an extension makes them more
     if not same:
         raise Conflict(f"Idempotency-Key {key!r} was used before with another request")
     return first.sweep
 
 
-def _write(user: User, project: Project, request: Sweeping, definition: Definition, key: str | None) -> Sweep:
+def _experiment_fields(request: Sweeping, definition: Definition) -> dict[str, Any]:
     names = ("name", "engine", "seeds", "priority", "tags", "notes")
-    experiment = Experiment.objects.create(
-        kind=Kind.SWEEP, project=project, owner=user, idempotency_key=key, problem=definition.problem,
-        methods=definition.methods, budget=request.budget.model_dump(exclude_none=True),
-        resources=request.resources.model_dump(), **{name: getattr(request, name) for name in names})
-    sweep = Sweep.objects.create(
-        experiment=experiment, space=definition.space, objectives=definition.objectives,
-        constraints=definition.constraints, sampler=definition.sampler, pruner=definition.pruner,
-        max_trials=request.trials, max_seconds=request.seconds, parallel=request.parallel)
+    return {name: getattr(request, name) for name in names} | {
+        "problem": definition.problem, "methods": definition.methods, "resources": request.resources.model_dump(),
+        "budget": request.budget.model_dump(exclude_none=True)}
+
+
+def _sweep_fields(request: Sweeping, definition: Definition) -> dict[str, Any]:
+    names = ("space", "objectives", "constraints", "sampler", "pruner")
+    return {name: getattr(definition, name) for name in names} | {
+        "max_trials": request.trials, "max_seconds": request.seconds, "parallel": request.parallel}
+
+
+def _write(user: User, project: Project, request: Sweeping, definition: Definition, key: str | None) -> Sweep:
+    experiment = Experiment.objects.create(kind=Kind.SWEEP, project=project, owner=user, idempotency_key=key,
+                                           **_experiment_fields(request, definition))
+    sweep = Sweep.objects.create(experiment=experiment, **_sweep_fields(request, definition))
     _wake(sweep)
     audit.record(user, "sweep.start", experiment, project, trials=request.trials)
     return sweep
@@ -97,7 +104,8 @@ def extend(sweep: Sweep, trials: int, user: User, token: Token | None = None) ->
         locked = Sweep.objects.select_for_update().get(pk=sweep.pk)
         if locked.status == Status.FAILED:
             raise Conflict(f"its sampler failed: {locked.message}")
-        begun = locked.trials.count() if locked.status == Status.STOPPED else locked.max_trials
+        # one that was stopped, or that its seconds ended, owes nobody the trials it did not begin
+        begun = locked.max_trials if locked.status == Status.RUNNING else locked.trials.count()
         runs_fit(begun + trials, len(experiment.seeds))
         check_quota(user, min(trials, locked.parallel) * len(experiment.seeds), "trials")
         Sweep.objects.filter(pk=sweep.pk).update(max_trials=begun + trials, status=Status.RUNNING, ended_at=None,

@@ -154,19 +154,40 @@ def resolve(request: Sweeping) -> Definition:
         errors |= invalid.fields
     space = _space(request.space, problem, list(methods.values()), errors)
     objectives = _objectives(request.objectives, problem, errors)
-    constraints = _constraints(request.constraints, problem, errors)
+    constraints = _constraints(request.constraints, objectives, problem, errors)
     sampler, traits = _sampler(request.sampler, errors)
     _check_sampler(sampler, traits, objectives, constraints, errors)
     pruner = _pruner(request.pruner, objectives, len(request.seeds), errors)
+    if traits.get("legs"):
+        sampler = _lengthened(sampler, request, errors)
+        if pruner is not None:
+            errors["pruner.id"] = f"{sampler['id']} decides itself who goes on: choose no pruner"
+        if len(methods) > 1:
+            errors["methods"] = f"give {sampler['id']} one method: trials go on from each other's checkpoints"
+        for i, axis in enumerate(request.space):
+            if axis.name.startswith(PROBLEM):
+                errors[f"space.{i}.name"] = f"{sampler['id']} trains on one problem: trials go on from each other"
     if traits.get("legs") or (pruner or {}).get("pause"):
         field = "sampler.id" if traits.get("legs") else "pruner.pause"
         if stuck := [name for name, one in methods.items() if not one.checkpointable]:
             errors[field] = f"trains in legs, but {', '.join(stuck)} cannot go on from a checkpoint"
+        elif request.budget.steps is None:
+            errors["budget.steps"] = "is required: legs end at steps"
         elif len(request.seeds) > 1:
             errors["seeds"] = "give one seed: what trains in legs goes on from one checkpoint"
     if errors:
         raise Invalid(errors)
     return Definition(base, [one.spec for one in configurations], space, objectives, constraints, sampler, pruner)
+
+
+def _lengthened(sampler: dict[str, Any], request: Sweeping, errors: dict[str, str]) -> dict[str, Any]:
+    """A sampler that trains in legs, with the steps of the whole: those of the budget, unless it names fewer."""
+    most = request.budget.steps
+    if "steps" not in sampler or most is None:
+        return sampler
+    if (sampler["steps"] or 0) > most:
+        errors["sampler.steps"] = f"must be <= {most}, the budget of each run"
+    return sampler | {"steps": sampler["steps"] or most}
 
 
 def runs_fit(trials: int, seeds: int) -> None:
@@ -377,12 +398,24 @@ def _objectives(given: Sequence[ObjectiveIn], problem: Problem, errors: dict[str
     return made
 
 
-def _constraints(given: Sequence[ConstraintIn], problem: Problem, errors: dict[str, str]) -> list[dict[str, Any]]:
+def _constraints(given: Sequence[ConstraintIn], objectives: Sequence[dict[str, Any]], problem: Problem,
+                 errors: dict[str, str]) -> list[dict[str, Any]]:
+    """One for each name, with both its bounds."""
     known = measurable(problem)
+    made: dict[str, dict[str, Any]] = {}
     for i, one in enumerate(given):
+        bounds = one.model_dump(exclude_none=True)
+        before = made.setdefault(one.name, {})
         if one.name not in known:
             errors[f"constraints.{i}.name"] = wording.unknown("metric or cost", list(known))
-    return [one.model_dump(exclude_none=True) for one in given]
+        elif one.name in [other["name"] for other in objectives]:
+            errors[f"constraints.{i}.name"] = f"{one.name} is an objective already"
+        elif before.keys() & bounds.keys() - {"name"}:
+            errors[f"constraints.{i}.name"] = f"{one.name} has such a bound already"
+        elif (before | bounds).get("lower", -math.inf) > (before | bounds).get("upper", math.inf):
+            errors[f"constraints.{i}.name"] = f"{one.name}: the lower bound must be below the upper"
+        before |= bounds
+    return list(made.values())
 
 
 # -- how it searches -----------------------------------------------------------------------------------

@@ -101,6 +101,11 @@ class Trial(models.Model):
     def __str__(self) -> str:
         return f"{self.sweep_id}.{self.number}"
 
+    @property
+    def goes_on_from(self) -> int | None:
+        """The number of the trial that left the checkpoint it goes on from."""
+        return self.parent.run.leg.trial.number if self.parent is not None else None
+
 
 class Leg(models.Model):
     """A run of a trial, with one of its seeds. A trial that pauses at rungs has one leg after the other."""

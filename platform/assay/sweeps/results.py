@@ -43,8 +43,11 @@ def best(sweep: Sweep, trials: Sequence[Trial]) -> list[Configuration]:
     losses = {id(one): losses_of(sweep, one.values) for one in found}
     if len(sweep.objectives) == 1:
         return [min(found, key=lambda one: losses[id(one)])] if found else []
-    front = [one for one in found if not any(_dominates(losses[id(other)], losses[id(one)]) for other in found)]
-    return sorted(front, key=lambda one: losses[id(one)])
+    front: list[Configuration] = []
+    for one in sorted(found, key=lambda one: losses[id(one)]):  # nothing dominates what stands before it
+        if not any(_dominates(losses[id(other)], losses[id(one)]) for other in front):
+            front.append(one)
+    return front
 
 
 def losses_of(sweep: Sweep, values: Mapping[str, float]) -> tuple[float, ...]:

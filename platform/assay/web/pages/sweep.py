@@ -44,7 +44,7 @@ def _context(request: Request, found: Experiment) -> dict[str, Any]:
     sweep = found.sweep
     counts = dict(sweep.trials.order_by().values_list("outcome").annotate(Count("pk")))
     best = results.best(sweep, list(sweep.trials.filter(outcome=Outcome.SUCCEEDED)))
-    shown = sweep.trials.prefetch_related("legs")
+    shown = sweep.trials.select_related("parent__run__leg__trial").prefetch_related("legs")
     outcome = request.GET.get("outcome", "")
     if outcome in Outcome.values:
         shown = shown.filter(outcome=outcome)
@@ -97,7 +97,7 @@ def _row(trial: Trial, sweep: Sweep, facts: dict[str, dict[str, Any]], best: boo
         "others": [(facts[name], trial.values.get(name)) for name in others],
         "params": [(axis["name"], trial.params.get(axis["name"]), axis["name"] in trial.params)
                    for axis in sweep.space],
-        "runs": [leg.run_id for leg in trial.legs.all()],
+        "runs": [leg.run_id for leg in trial.legs.all()], "parent": trial.goes_on_from,
     }
 
 
@@ -163,7 +163,7 @@ def _sweep(request: Request, pk: int) -> Sweep:
 
 def _whole(request: Request, name: str) -> int:
     text = request.POST.get(name, "")
-    if not text.isdigit() or len(text) > 9:
+    if not text.isdecimal() or len(text) > 9:
         raise BadRequest(f"{name}: give a whole number")
     return int(text)
 
