@@ -1,6 +1,7 @@
 """The page of a run's reproductions."""
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,20 @@ def test_all_of_them_are_listed_and_one_is_chosen(original: Run, again: Run, peo
     assert f'href="?run={again.pk}"' in text and "within tolerance" in text
     assert f"curves?run={again.pk}" in page(people.viewer, original, f"?run={again.pk}")
     assert browser(people.viewer).get(f"/runs/{original.pk}/reproduce?run={original.pk}").status_code == 404
+
+
+def test_the_list_takes_no_longer_than_it_may(
+    original: Run, again: Run, people: People, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that is chosen is compared once; for the others there was no time."""
+    def listed(query: str = "") -> list[str]:
+        rows = page(people.viewer, original, query).partition("All reproductions")[2]
+        return re.findall("(bit-equal|within tolerance|differs)</span>", rows)
+
+    end(reproduce(original, people.editor), node, summary=original.summary, provenance=PROVENANCE)  # it has no curve
+    assert listed() == ["differs", "within tolerance"]
+    monkeypatch.setattr("assay.web.pages.reproduce.LIST_SECONDS", 0.0)
+    assert listed() == ["differs"] and listed(f"?run={again.pk}") == ["within tolerance"]
 
 
 def test_both_runs_say_so(original: Run, again: Run, people: People) -> None:

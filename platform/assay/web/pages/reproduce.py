@@ -1,5 +1,7 @@
 """A run and its reproductions: the deed, and what the recorded spec gave the second time beside the first."""
 
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +33,7 @@ from ..waiting import reason
 
 ORIGINAL, REPRODUCTION = "original", "reproduction"
 STYLES = {ORIGINAL: Style(COLOURS[0], "solid"), REPRODUCTION: Style(COLOURS[1], "dash")}
-MOST_COMPARED = 20  # reproductions whose verdict the list gives; older ones are compared when chosen
+LIST_SECONDS = 0.5  # of comparing for the list, newest first; others are compared when chosen
 MOST_ROWS = 200  # metrics in the table, those that differ first
 MOST_GAPS = 6  # metrics whose difference is drawn
 ICONS = {Verdict.EQUAL: ("succeeded", "check-circle-fill"), Verdict.CLOSE: ("cancelled", "info-circle-fill"),
@@ -71,9 +73,22 @@ def _context(request: Request, found: Run) -> dict[str, Any]:
     if chosen is not None and not live and found.state in ENDED:
         context |= _compared(found, chosen, tolerance)
     if not live or request.headers.get("HX-Request") != "true":  # the list stays as it was while the page polls
-        context["made"] = [(one, _verdict(found, one, tolerance) if at < MOST_COMPARED else None)
-                           for at, one in enumerate(made)]
+        known = {chosen.pk: context["compared"].verdict} if chosen is not None and "compared" in context else {}
+        context["made"] = _listed(found, made, known, tolerance)
     return context
+
+
+def _listed(original: Run, made: Iterable[Run], known: Mapping[int, Verdict],
+            tolerance: float) -> list[tuple[Run, Verdict | None]]:
+    """All reproductions with their verdicts, None where there is none yet, or no time for it."""
+    begun = time.monotonic()
+    rows = []
+    for one in made:
+        verdict = known.get(one.pk)
+        if verdict is None and time.monotonic() - begun < LIST_SECONDS:
+            verdict = _verdict(original, one, tolerance)
+        rows.append((one, verdict))
+    return rows
 
 
 def _tolerance(text: str) -> tuple[float, str]:
