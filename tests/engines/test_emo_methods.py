@@ -9,10 +9,13 @@ import torch
 import engines
 from engines.core import InvalidSpec
 from engines.search.core import Cat, Constraint, Failure, Float, Int, Objective, SearchSpace, drive, lognormal
+from engines.search.emo import ranks
+from engines.search.emo.algorithm import Population
 from engines.search.methods.tensor_hype import TensorHypE
 from engines.search.methods.tensor_moead import TensorMOEAD
 from engines.search.methods.tensor_nsga3 import TensorNSGA3
 from engines.search.problems.mo_control import MultiObjectiveControl
+from engines.search.problems.moo import MultiObjective
 
 METHODS = [TensorNSGA3, TensorMOEAD, TensorHypE]
 IDS = [method.id for method in METHODS]
@@ -72,7 +75,6 @@ def test_seconds_alone_are_a_budget_and_others_are_refused():
 def test_a_run_goes_on_from_its_checkpoint(make_context, monkeypatch):
     from engines.core import Cancelled
     from engines.search.emo import run as loop
-    from engines.search.problems.moo import MultiObjective
 
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
     method = TensorHypE(population=20, samples=200)
@@ -163,3 +165,41 @@ def test_infeasible_trials_leave_the_archive(method):
 def test_one_objective_is_refused(method):
     with pytest.raises(InvalidSpec, match="at least 2 objectives"):
         method().begin(SPACE, [Objective("loss")], seed=0)
+
+
+# -- leaving in the middle ------------------------------------------------------------------------------
+
+
+class Left(Exception):
+    pass
+
+
+@pytest.mark.parametrize("form", ["tensor", "scalar"])
+@pytest.mark.parametrize("method", METHODS, ids=IDS)
+def test_one_selection_asks_often_whether_to_go_on(method, form, monkeypatch):
+    """At most a block of a table lies between two questions, so a generation of 10,000 is left within a second."""
+    monkeypatch.setitem(ranks.CAP, "cpu", 2000)
+    polls, most = 0, 10**9
+
+    def poll():
+        nonlocal polls
+        polls += 1
+        if polls > most:
+            raise Left
+
+    problem, generator = MultiObjective(), torch.Generator().manual_seed(0)
+
+    def population(points):
+        nothing = torch.zeros(len(points))
+        return Population(points, problem.at(points), nothing, nothing.long())
+
+    algorithm = method(population=91, form=form).algorithm(3, torch.device("cpu"), poll)
+    first = population(torch.rand((91, 12), generator=generator))
+    parents = algorithm.first(first, torch.arange(91))
+    children, slots = algorithm.offspring(parents, 91, generator)
+    polls = 0
+    algorithm.survive(parents, population(children), slots, generator)
+    assert polls >= 3
+    polls, most = 0, 1
+    with pytest.raises(Left):
+        algorithm.survive(parents, population(children), slots, generator)

@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from . import hype, moead, nsga3, ranks, scalar
+from .ranks import Poll, quietly
 from .variation import crossover, mutate
 from .weights import weights
-
-Poll = Callable[[], None]
 
 
 @dataclass
@@ -44,7 +43,7 @@ class Algorithm(ABC):
     """
 
     def __init__(self, size: int, objectives: int, device: torch.device, *, loops: bool = False,
-                 poll: Poll = lambda: None):
+                 poll: Poll = quietly):
         self.size, self.device, self.loops, self.poll = size, device, loops, poll
         self.seconds = 0.0
 
@@ -88,7 +87,7 @@ class Algorithm(ABC):
     def _ranks(self, merged: Population) -> Tensor:
         if self.loops:
             return scalar.non_dominated_ranks(merged.values, merged.violation, poll=self.poll)
-        return ranks.non_dominated_ranks(merged.values, merged.violation, enough=self.size)
+        return ranks.non_dominated_ranks(merged.values, merged.violation, enough=self.size, poll=self.poll)
 
 
 class NSGA3(Algorithm):
@@ -113,7 +112,7 @@ class NSGA3(Algorithm):
         found = self._ranks(merged)
         with self.measured():
             return merged[nsga3.select(merged.values, found, self.references.to(merged.values), self.size, generator,
-                                       loops=self.poll if self.loops else None)]
+                                       loops=self.loops, poll=self.poll)]
 
 
 class MOEAD(Algorithm):
@@ -124,7 +123,7 @@ class MOEAD(Algorithm):
         self.weights = weights(objectives, size).to(device)
         super().__init__(len(self.weights), objectives, device, **more)
         self.kind, self.theta = scalarisation, theta
-        self.neighbours = moead.neighbourhoods(self.weights, min(self.size, max(20, self.size // 20)))
+        self.neighbours = moead.neighbourhoods(self.weights, min(self.size, max(20, self.size // 20)), poll=self.poll)
 
     def first(self, children: Population, slots: Tensor) -> Population:
         """One point a sub-problem, an empty one where a point is missing."""
@@ -153,7 +152,7 @@ class MOEAD(Algorithm):
                 moead.aggregate(population.values - ideal, directions, self.kind, self.theta), population.violation)
             arguments = (incumbent, children.values - ideal, children.violation, self.neighbours[slots], directions,
                          self.kind, self.theta)
-            winner = scalar.replacements(*arguments, poll=self.poll) if self.loops else moead.replacements(*arguments)
+            winner = (scalar if self.loops else moead).replacements(*arguments, poll=self.poll)
             rows = torch.where(winner < 0, torch.arange(self.size, device=self.device), self.size + winner)
             return (population + children)[rows]
 
@@ -201,15 +200,14 @@ class HypE(Algorithm):
         arguments = (front, *self._sample(front, generator), self.size - len(certain))
         single = self.size <= hype.ONE_BY_ONE
         with self.measured():
-            kept = (scalar.truncate(*arguments, one_by_one=single, poll=self.poll) if self.loops
-                    else hype.truncate(*arguments, one_by_one=single))
+            kept = (scalar if self.loops else hype).truncate(*arguments, one_by_one=single, poll=self.poll)
         return merged[torch.cat((certain, candidates[kept]))]
 
     def _fitness(self, population: Population, generator: torch.Generator) -> Tensor:
         """With everything at stake: k = N."""
         arguments = (population.values, *self._sample(population.values, generator), len(population))
         with self.measured():
-            return scalar.fitness(*arguments, poll=self.poll) if self.loops else hype.fitness(*arguments)
+            return (scalar if self.loops else hype).fitness(*arguments, poll=self.poll)
 
     def _sample(self, values: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         if self.reference is None:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .ranks import below, blocks
+from .ranks import Poll, below, blocks, quietly
 from .variation import uniform
 
 ONE_BY_ONE = 200  # population up to which points are removed singly
@@ -37,27 +37,32 @@ def sample(values: Tensor, reference: Tensor, count: int, generator: torch.Gener
     return points.T.contiguous(), volume / count
 
 
-def fitness(values: Tensor, samples: Tensor, volume: Tensor, removed: int, *, cap: int | None = None) -> Tensor:
+def fitness(
+    values: Tensor, samples: Tensor, volume: Tensor, removed: int, *, cap: int | None = None, poll: Poll = quietly
+) -> Tensor:
     """Hypervolume that each point is expected to answer for when `removed` points go; (n,).
 
     The sum over the samples s that the point dominates of volume_s alpha(n_s), n_s the number of points that do.
     """
     alpha, found = shares(len(values), removed, values), values.new_zeros(len(values))
-    for columns in blocks(samples.shape[1], len(values), values.device, cap):
+    for columns in blocks(samples.shape[1], len(values), values.device, cap, poll):
         table = below(values, samples[:, columns].contiguous())
         found += table @ (alpha[table.sum(0).long()] * volume[columns])
     return found
 
 
-def truncate(values: Tensor, samples: Tensor, volume: Tensor, count: int, *, one_by_one: bool) -> Tensor:
+def truncate(
+    values: Tensor, samples: Tensor, volume: Tensor, count: int, *, one_by_one: bool, poll: Poll = quietly
+) -> Tensor:
     """Indices of the `count` points of a front that are kept."""
     if not one_by_one:
-        worth = fitness(values, samples, volume, len(values) - count)
+        worth = fitness(values, samples, volume, len(values) - count, poll=poll)
         return worth.argsort(descending=True)[:count]
     table = below(values, samples)
     kept = torch.arange(len(values), device=values.device)
     together = table.sum(0)
     while len(kept) > count:
+        poll()
         alpha = shares(len(kept), len(kept) - count, values)
         worst = int((table @ (alpha[together.long()] * volume))[kept].argmin())
         together -= table[kept[worst]]

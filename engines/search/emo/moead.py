@@ -5,16 +5,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .ranks import blocks
+from .ranks import Poll, blocks, quietly
 
 Scalarisation = Literal["pbi", "tchebycheff"]
 INFEASIBLE = 1e30  # above every aggregated value of a feasible point, below infinity in single precision
 
 
-def neighbourhoods(weights: Tensor, size: int, *, cap: int | None = None) -> Tensor:
+def neighbourhoods(weights: Tensor, size: int, *, cap: int | None = None, poll: Poll = quietly) -> Tensor:
     """The `size` nearest weights of each weight, itself first; int64 (n, size)."""
     return torch.cat([torch.cdist(weights[rows], weights).topk(size, largest=False).indices
-                      for rows in blocks(len(weights), len(weights), weights.device, cap)])
+                      for rows in blocks(len(weights), len(weights), weights.device, cap, poll)])
 
 
 def aggregate(offset: Tensor, weights: Tensor, kind: Scalarisation, theta: float) -> Tensor:
@@ -38,7 +38,7 @@ def with_violation(aggregated: Tensor, violation: Tensor) -> Tensor:
 
 def replacements(
     incumbent: Tensor, offset: Tensor, violation: Tensor, neighbours: Tensor, weights: Tensor, kind: Scalarisation,
-    theta: float, *, cap: int | None = None,
+    theta: float, *, cap: int | None = None, poll: Poll = quietly,
 ) -> Tensor:
     """For each sub-problem the offspring that replaces its incumbent, or -1; int64 (n,).
 
@@ -48,7 +48,7 @@ def replacements(
     """
     best, winner = incumbent.clone(), torch.full_like(incumbent, -1, dtype=torch.long)
     width = neighbours.shape[1] * weights.shape[1]
-    for rows in blocks(len(offset), width, offset.device, cap):
+    for rows in blocks(len(offset), width, offset.device, cap, poll):
         targets = neighbours[rows]
         aggregated = aggregate(offset[rows][:, None], weights[targets], kind, theta)
         worth = with_violation(aggregated, violation[rows][:, None])

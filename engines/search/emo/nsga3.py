@@ -1,12 +1,10 @@
 """The selection of NSGA-III: whole fronts, then points of the last one by how rare their direction is."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from . import scalar
-from .ranks import blocks
+from .ranks import Poll, blocks, quietly
 from .variation import uniform
 
 
@@ -23,13 +21,16 @@ def scaled(values: Tensor) -> Tensor:
     return shifted / torch.where(lengths > 1e-12, lengths, torch.ones_like(lengths))
 
 
-def associate(points: Tensor, references: Tensor, *, cap: int | None = None) -> tuple[Tensor, Tensor]:
+def associate(
+    points: Tensor, references: Tensor, *, cap: int | None = None, poll: Poll = quietly
+) -> tuple[Tensor, Tensor]:
     """For each scaled point the reference direction that it is nearest to, and its distance |f| sqrt(1 - cos^2).
 
     Of one point, the nearest direction is that with the largest cosine: one product and one maximum a block.
     """
     directions = (references / references.norm(dim=1, keepdim=True)).T.contiguous()
-    found = [(points[rows] @ directions).max(1) for rows in blocks(len(points), len(references), points.device, cap)]
+    found = [(points[rows] @ directions).max(1)
+             for rows in blocks(len(points), len(references), points.device, cap, poll)]
     along, nearest = (torch.cat(column) for column in zip(*found, strict=True))
     return nearest, (points.square().sum(1) - along.square()).clamp_min(0).sqrt()
 
@@ -53,9 +54,9 @@ def niche(nearest: Tensor, distance: Tensor, crowd: Tensor, count: int, order: T
 
 def select(
     values: Tensor, ranks: Tensor, references: Tensor, count: int, generator: torch.Generator, *,
-    loops: Callable[[], None] | None = None,
+    loops: bool = False, poll: Poll = quietly,
 ) -> Tensor:
-    """Indices of the `count` <= n points that survive. `loops`: do it by the scalar form, polling this."""
+    """Indices of the `count` <= n points that survive. `loops`: by the scalar form."""
     last = ranks.sort().values[count - 1]
     certain, candidates = torch.nonzero(ranks < last)[:, 0], torch.nonzero(ranks == last)[:, 0]
     order = uniform((len(candidates),), values, generator)
@@ -63,8 +64,8 @@ def select(
     if len(certain) + len(candidates) == count:
         return torch.cat((certain, candidates))
     points = scaled(values[torch.cat((certain, candidates))])
-    nearest, distance = scalar.associate(points, references, poll=loops) if loops else associate(points, references)
+    nearest, distance = (scalar.associate if loops else associate)(points, references, poll=poll)
     crowd = torch.bincount(nearest[:len(certain)], minlength=len(references))
     arguments = (nearest[len(certain):], distance[len(certain):], crowd, count - len(certain), order, tie)
-    taken = scalar.niche(*arguments, poll=loops) if loops else niche(*arguments)
+    taken = scalar.niche(*arguments, poll=poll) if loops else niche(*arguments)
     return torch.cat((certain, candidates[taken]))

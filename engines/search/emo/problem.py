@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..core import Float, Objective, Params, Search, SearchProblem, SearchSpace
 from .indicators import hypervolume, igd
-from .ranks import non_dominated_ranks
+from .ranks import Poll, non_dominated_ranks, quietly
 
 EVALUATIONS = {"quick": 10_000, "standard": 100_000, "large": 2_000_000}
 
@@ -64,12 +64,12 @@ class VectorProblem(SearchProblem):
         point = torch.tensor([list(params.values())], dtype=torch.float64)
         return dict(zip(self.objective_names(), self.values(point)[0].tolist(), strict=True))
 
-    def measure(self, values: Tensor) -> dict[str, float]:
+    def measure(self, values: Tensor, poll: Poll = quietly) -> dict[str, float]:
         """IGD (where the front is known) and hypervolume of the best of `values` (n, m)."""
-        best = values[non_dominated_ranks(values, enough=1) == 0]
+        best = values[non_dominated_ranks(values, enough=1, poll=poll) == 0]
         front = self.front()
-        found = {} if front is None else {"igd": igd(best, front)}
-        return found | {"hypervolume": hypervolume(best, self.reference())}
+        found = {} if front is None else {"igd": igd(best, front, poll=poll)}
+        return found | {"hypervolume": hypervolume(best, self.reference(), poll=poll)}
 
     def judge(self, search: Search, seen: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
         losses = [told.losses for told in search.told.values() if told.feasible]

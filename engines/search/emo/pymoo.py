@@ -57,11 +57,11 @@ class Pymoo(Method):
                 if spent[1] * REPORTS // total > reports:
                     reports = int(spent[1] * REPORTS // total)
                     with context.evaluating():
-                        values = problem.measure(torch.from_numpy(algorithm.pop.get("F")))
+                        values = problem.measure(torch.from_numpy(algorithm.pop.get("F")), context.poll)
                     context.report(int(spent[1]), **values)
                     context.progress(min(spent[1], total), total)
         except BudgetSpent:
             pass
-        values = problem.measure(torch.from_numpy(algorithm.pop.get("F")))
+        values = problem.measure(torch.from_numpy(algorithm.pop.get("F")), context.poll)
         rate = spent[1] / max(context.clock.seconds, 1e-9)
         context.finish(**values, evaluations_per_second=rate, generation_seconds=seconds / spent[1] * self.population)

@@ -90,7 +90,7 @@ class GenerationalRun:
 
     def _report(self) -> dict[str, float]:
         with self.context.evaluating():
-            values = self.problem.measure(self.population.values)
+            values = self.problem.measure(self.population.values, self.context.poll)
         for name, value in values.items():
             points = self.curves.setdefault(name, [])
             if not points or points[-1][0] != self.done:
@@ -101,7 +101,7 @@ class GenerationalRun:
         return values
 
     def _finish(self) -> None:
-        values = self.problem.measure(self.population.values)
+        values = self.problem.measure(self.population.values, self.context.poll)
         seconds = self.context.clock.seconds
         costs = {"evaluations_per_second": self.done / seconds if seconds > 0 else 0.0}
         if self.seconds:

@@ -4,15 +4,13 @@ The signatures are those of `ranks`, `nsga3`, `moead` and `hype`; `poll` is call
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from .hype import shares
 from .moead import INFEASIBLE, Scalarisation
-
-Poll = Callable[[], None]
+from .ranks import Poll
 
 
 def dominates(a: list[float], b: list[float]) -> bool:
