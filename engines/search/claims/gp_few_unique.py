@@ -16,6 +16,12 @@ def runs(method: str, evaluations: int = SHORT, seeds: Sequence[int] = SEEDS, wo
                     budget=Budget(evaluations=evaluations)) for seed in seeds]
 
 
+def refit(evaluations: int) -> RunSpec:
+    """The weak baseline: the whole matrix factorised for every decision."""
+    return RunSpec(engine="search", problem=PROBLEM, method={"id": "gp-ucb", "cholesky": "refit"}, seed=0,
+                   budget=Budget(evaluations=evaluations))
+
+
 def mean(results: Sequence[Result], method: str, name: str) -> float:
     return fmean(result.summary[name] for result in results if result.spec.method["id"] == method)
 
@@ -49,6 +55,12 @@ def seconds(results: Sequence[Result]) -> Verdict:
                    f"{spent['gp-ucb']:.2f} s against {spent['gp-few-unique']:.2f} s, {LONG} evaluations, one thread")
 
 
+def weak(results: Sequence[Result]) -> Verdict:
+    theirs, ours = (next(result.cost["posterior_seconds"] for result in results if result.spec.method["id"] == method)
+                    for method in ("gp-ucb", "gp-few-unique"))
+    return Verdict(theirs / ours, None, "x", "measured", f"{theirs:.2f} s against {ours:.2f} s, {SHORT} evaluations")
+
+
 def beside(method: str) -> Part:
     def verdict(results: Sequence[Result]) -> Verdict:
         return Verdict(mean(results, method, "regret/cumulative"), None, "", "measured",
@@ -71,8 +83,9 @@ claim = Claim(
               "quarter of the evaluations; cumulative regret is at most 1.1 times GP-UCB's with the same noise, kernel "
               f"fits and acquisition. Over {LONG} evaluations GP-UCB's incremental posterior takes at least 10 times "
               "as long (the rebuilding after its kernel fits is not counted against it). The domain is a grid where "
-              "the paper draws points: a search space has no other finite form. Both methods end on a local optimum of "
-              "it in most seeds (simple regret about 1): the parts compare them, they do not praise them.",
+              "the paper draws points: a search space has no other finite form. The kernel is fitted every 5th switch "
+              "and with every quarter more evaluations: by switches alone a search that a wrong kernel holds on one "
+              "candidate would never notice it.",
     headline="the regret guarantees of GP-UCB and GP-EI with few switches, in a time nearly linear in the evaluations",
     parts=[
         Part("difference to the posterior on all rows, largest", runs("gp-few-unique"), exact),
@@ -80,6 +93,8 @@ claim = Claim(
         Part("cumulative regret over GP-UCB's", [*runs("gp-few-unique"), *runs("gp-ucb")], regret),
         Part("posterior time of incremental GP-UCB over ours",
              [*runs("gp-few-unique", LONG, [0]), *runs("gp-ucb", LONG, [0])], seconds),
+        Part("posterior time of GP-UCB that factorises for every decision, over ours",
+             [*runs("gp-few-unique", SHORT, [0]), refit(SHORT)], weak),
         beside("random-search"),
         beside("tpe"),
         Part("as a sweep: cumulative regret", runs("gp-few-unique", workers=WORKERS), parallel),

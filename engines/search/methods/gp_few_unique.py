@@ -25,6 +25,7 @@ NEAR, BEST = 200, 5  # candidates around the best points
 SPREADS = (0.1, 0.02)  # of those, on the scale of [0, 1]
 AUDITED = 500  # evaluations up to which a run compares its posterior with the definition
 MOST_REPLICATES = 10**6
+FIRST_FIT, MORE = 10, 1.25  # evaluations that bring the first fit of the kernel, and times as many the next one
 
 
 class GPFewUnique(Sampler):
@@ -55,7 +56,8 @@ class GPFewUnique(Sampler):
                          le=2)
     noise: float = param(0.0, "standard deviation of an evaluation's noise where it is known; 0: estimated", ge=0,
                          le=1e6)
-    refit: int = param(5, "switches from one fit of the kernel to the next", ge=1, le=1000)
+    refit: int = param(5, "switches from one fit of the kernel to the next; a quarter more evaluations bring one too",
+                       ge=1, le=1000)
 
     def refuses(
         self, space: SearchSpace, objectives: Sequence[Objective], constraints: Sequence[Constraint] = ()
@@ -80,7 +82,7 @@ class FewUnique(Search):
         self.domain = self.space.grid(FINITE)
         self.kernel = Kernel()
         self.unit: tuple[float, float] | None = None  # mean and deviation of rewards; fixed from the first fit on
-        self.switches = self.fitted_at = self.group = self.remaining = 0
+        self.switches = self.fitted_at = self.fitted_with = self.group = self.remaining = 0
         self.current: Params = {}
         self.pool_seed = 0  # of the candidates that fill the space
         self.seconds = 0.0  # spent on posteriors
@@ -128,7 +130,7 @@ class FewUnique(Search):
 
     def _switch(self, waiting: Sequence[Trial]) -> None:
         """Steps 2 and 3: the next candidate, and how often to evaluate it."""
-        if self.switches - self.fitted_at >= self.options.refit and len(self.points) > 1:
+        if len(self.points) > 1 and self._due():
             self._fit()
         params, x = self._candidates()
         mean, deviation = self._beliefs(x, waiting)
@@ -177,9 +179,18 @@ class FewUnique(Search):
         beta = self.options.beta or math.sqrt(2 * math.log(unique**2 * math.pi**2 / 0.6))
         return mean + beta * deviation
 
+    def _due(self) -> bool:
+        """Whether to fit the kernel: after some switches, or with a quarter more evaluations. Switches alone would
+        never come where a wrong kernel holds the search on one candidate."""
+        return (self.switches - self.fitted_at >= self.options.refit
+                or self._evaluated() >= max(FIRST_FIT, MORE * self.fitted_with))
+
+    def _evaluated(self) -> int:
+        return int(self.counts.sum())
+
     def _fit(self) -> None:
         """The kernel of the largest marginal likelihood, in units of the rewards' deviation so far."""
-        self.fitted_at = self.switches
+        self.fitted_at, self.fitted_with = self.switches, self._evaluated()
         offset, unit = self.unit = self._unit()
         means = self.sums / self.counts
         within = (self.squares - self.counts * means**2).clip(0) / unit**2
@@ -247,13 +258,15 @@ class FewUnique(Search):
 
     def own_state(self) -> dict[str, Any]:
         return {"kernel": [self.kernel.length, self.kernel.scale, self.kernel.noise], "unit": self.unit,
-                "switches": self.switches, "fitted_at": self.fitted_at, "group": self.group,
-                "remaining": self.remaining, "current": self.current, "pool_seed": self.pool_seed}
+                "switches": self.switches, "fitted_at": self.fitted_at, "fitted_with": self.fitted_with,
+                "group": self.group, "remaining": self.remaining, "current": self.current,
+                "pool_seed": self.pool_seed}
 
     def restore_own(self, state: Mapping[str, Any]) -> None:
         self.kernel = Kernel(*state["kernel"])
         self.unit = tuple(state["unit"]) if state["unit"] else None
-        self.switches, self.fitted_at = state["switches"], state["fitted_at"]
+        self.switches, self.fitted_at, self.fitted_with = (
+            state[name] for name in ("switches", "fitted_at", "fitted_with"))
         self.group, self.remaining, self.current = state["group"], state["remaining"], state["current"]
         self.pool_seed = state["pool_seed"]
         self._forget()

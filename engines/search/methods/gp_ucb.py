@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.core import Source
+from engines.core import Source, param
 
 from ..core import Constraint, Objective, SearchSpace, Told, Trial
 from ..gaussian_process import RowPosterior
@@ -20,8 +20,9 @@ class GPUCB(GPFewUnique):
     The baseline of gp-few-unique: it may switch at every evaluation, and its Cholesky factor grows by a row for each,
     equal rows or not. Strong in its way: the factor and all candidates' covariances are kept, so that an observation
     costs (evaluations x domain), without a solve over the domain. Use it to see what rare switches cost; otherwise
-    gp-few-unique decides the same from a smaller posterior (`ratio` = 1). Options are those of gp-few-unique, where
-    `ratio` is always 1.
+    gp-few-unique decides the same from a smaller posterior (`ratio` = 1). With `cholesky` = "refit" it is weak: the
+    whole matrix is factorised for every decision, as a plain library call does. Other options are those of
+    gp-few-unique, where `ratio` is always 1.
     """
 
     id: ClassVar[str] = "gp-ucb"
@@ -29,6 +30,9 @@ class GPUCB(GPFewUnique):
     source: ClassVar[Source | None] = Source(
         "Srinivas, Krause, Kakade and Seeger", 2010,
         "Gaussian Process Optimization in the Bandit Setting: No Regret and Experimental Design", "ICML", "0912.3995")
+
+    cholesky: Literal["incremental", "refit"] = param(
+        "incremental", "grow the factor by a row for each evaluation, or make it anew for every decision")
 
     def refuses(
         self, space: SearchSpace, objectives: Sequence[Objective], constraints: Sequence[Constraint] = ()
@@ -47,6 +51,8 @@ class GPUCB(GPFewUnique):
 class Rowwise(FewUnique):
     """Decides as `FewUnique` does, from a posterior with a row for each observation; with trials pending it uses the
     other's, which is equal."""
+
+    options: GPUCB
 
     def _forget(self) -> None:
         super()._forget()
@@ -71,12 +77,19 @@ class Rowwise(FewUnique):
         if waiting or self.unit is None:  # before the first fit the units still change
             return super()._beliefs(x, waiting)
         offset, unit = self.unit
+        points = np.array([point for point, _ in self.observed])
+        rewards = (np.array([reward for _, reward in self.observed]) - offset) / unit
         if self._rows is None:  # after a fit: not counted, for only the kernel made it necessary
-            self._rows = RowPosterior(self.kernel, x)
-            for point, reward in self.observed[:-1]:
-                self._rows.add(point, (reward - offset) / unit)
+            self._rows = self._anew(x, points[:-1], rewards[:-1])
         started = time.perf_counter()
-        for point, reward in self.observed[len(self._rows.rows):]:
-            self._rows.add(point, (reward - offset) / unit)
+        if self.options.cholesky == "refit":
+            self._rows = self._anew(x, points, rewards)
+        for at in range(len(self._rows.rows), len(points)):
+            self._rows.add(points[at], float(rewards[at]))
         self.seconds += time.perf_counter() - started
         return self._rows.mean, self._rows.deviation
+
+    def _anew(self, x: NDArray[np.float64], points: NDArray[np.float64], rewards: NDArray[np.float64]) -> RowPosterior:
+        posterior = RowPosterior(self.kernel, x)
+        posterior.start(points, rewards)
+        return posterior
