@@ -1,5 +1,6 @@
 """What runs are grouped by: their label, themselves, or any parameter of method, problem or budget. Pure."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -43,12 +44,11 @@ def labels(runs: Sequence[Run], group: Sequence[str]) -> dict[int, str]:
     """The group that each run belongs to, in words. `group`: keys of `KINDS`, names of parameters."""
     keys = [key for key in group if key != EACH_RUN] or ["label"]
     experiments = len({run.experiment_id for run in runs}) > 1
-    problems = len({(run.experiment_id, run.problem) for run in runs}) > len({run.experiment_id for run in runs})
+    about = _about(runs) if "label" in keys else {}
 
     def part(run: Run, key: str) -> str:
         if key == "label":
-            name = f"#{run.experiment_id} {run.label}" if experiments else run.label
-            return f"{name} on {run.problem}" if problems else name
+            return f"#{run.experiment_id} {run.label}{about[run.pk]}" if experiments else run.label + about[run.pk]
         if key == "method":
             return run.method
         if key == "problem":
@@ -60,6 +60,19 @@ def labels(runs: Sequence[Run], group: Sequence[str]) -> dict[int, str]:
         return f"{key.split('.', 1)[-1]}={text(parameters(run.spec).get(key))}"
 
     return {run.pk: " · ".join(part(run, key) for key in keys) for run in runs}
+
+
+def _about(runs: Sequence[Run]) -> dict[int, str]:
+    """What stands after each run's label: nothing, but where one label of an experiment stands for several problems or
+    budgets (those of a claim do) what these are."""
+    settings = {run.pk: json.dumps([run.problem, run.spec.get("problem"), run.spec.get("budget")]) for run in runs}
+    names = {(run.experiment_id, run.label) for run in runs}
+    if len({(run.experiment_id, run.label, settings[run.pk]) for run in runs}) == len(names):
+        return dict.fromkeys(settings, "")
+    flat = {run.pk: parameters(run.spec) for run in runs}
+    differing = [name for name in varying(run.spec for run in runs) if name.startswith(("problem.", "budget."))]
+    return {run.pk: " ".join([f" on {run.problem}", *(f"{name.split('.', 1)[1]}={text(flat[run.pk].get(name))}"
+                                                      for name in differing)]) for run in runs}
 
 
 def difference(members: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[list[str]]:

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from assay.experiments.submission import labels
 from assay.web.numbers import short
 from assay.web.styles import Style, styles
-from assay.wording import budget, show
+from assay.wording import budget
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
 from django.core.exceptions import BadRequest
 from django.urls import reverse
@@ -302,18 +301,13 @@ def _warning(user: Any, selection: Selection, drawn: Drawn) -> Any:
     problems, budgets = found.settings(user, selection.choice)
     said = []
     if len(problems) > 1:
-        said.append(f"These runs solve different problems ({_listed(_problems(problems))}).")
+        said.append(f"These runs solve different problems ({_listed(found.problem_titles(problems))}).")
     if len(budgets) > 1:
         said.append(f"These runs had different budgets ({_listed([budget(one) for one in budgets])}).")
     if len({one.modelled for one in drawn.axes}) > 1:
         modelled = ", ".join(one.title for one in drawn.axes if one.modelled)
         said.append(f"{modelled}: of a model, the other axes are measured.")
     return html.Div(" ".join(said), className="note note-warning", role="note") if said else None
-
-
-def _problems(problems: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [f"{text} {show(one['size'])}" if "size" in one and "size=" not in text else text
-            for one, text in zip(problems, labels([dict(one) for one in problems]), strict=True)]
 
 
 def _listed(texts: Sequence[str], most: int = 4) -> str:

@@ -6,14 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from assay import wording
 from assay.catalogue.models import Method, Problem
 from assay.experiments.listing import JsonNumber
-from assay.experiments.models import Run, State
+from assay.experiments.models import Kind, Run, State
 from assay.experiments.results import COSTS
 from django.db.models import Count, Max, QuerySet
 
 from ..figures.pareto import Axis, Points
 from .choice import Choice, matching
+from .leaderboard import problem_titles
 
 MOST_RUNS = 20_000  # the newest of those chosen
 MOST_ASKED = 200  # configurations that are asked for the names of their numbers
@@ -61,11 +63,26 @@ def measured(user: Any, choice: Choice, keys: Sequence[str]) -> tuple[Points, in
     more = found.count() - MOST_RUNS if len(rows) > MOST_RUNS else 0
     rows = rows[:MOST_RUNS][::-1]
     numbers = np.array([row[6:] for row in rows], dtype=float).reshape(-1, len(keys))
+    about = _about(found)
+    labels = [f"{row[4]} on {about[row[0]]}" if row[0] in about else row[4] for row in rows]
     return Points(
-        numbers, numbers, numbers, [row[4] for row in rows], [row[3] for row in rows],
-        np.array([row[1] for row in rows], dtype=np.int64),
-        [f"{label} · seed {seed} · #{experiment}/{index}" for _, experiment, index, _, label, seed, *_ in rows],
+        numbers, numbers, numbers, labels, [row[3] for row in rows], np.array([row[1] for row in rows], dtype=np.int64),
+        [f"{label} · seed {row[5]} · #{row[1]}/{row[2]}" for label, row in zip(labels, rows, strict=True)],
         [(row[0],) for row in rows], [1] * len(rows)), more
+
+
+def _about(runs: QuerySet[Run]) -> dict[int, str]:
+    """The problem and budget of each run of a claim, where they are not all the same: there a method's label stands
+    for several, whose results make no mean."""
+    rows = runs.filter(experiment__kind=Kind.CLAIM).order_by("-pk").values_list("pk", "spec__problem", "spec__budget")
+    settings = {pk: json.dumps([problem, budget], sort_keys=True) for pk, problem, budget in rows[:MOST_RUNS]}
+    different = {text: json.loads(text) for text in settings.values()}
+    if len(different) < 2:
+        return {}
+    titles = problem_titles([problem for problem, _ in different.values()])
+    told = {text: f"{title}, {wording.budget(budget or {})}"
+            for (text, (_, budget)), title in zip(different.items(), titles, strict=True)}
+    return {pk: told[text] for pk, text in settings.items()}
 
 
 def _number(key: str) -> JsonNumber:

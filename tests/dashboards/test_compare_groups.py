@@ -36,6 +36,16 @@ def test_labels_tell_experiments_and_problems_apart() -> None:
     assert labels([run(1), run(2, problem="words")], ["label"]) == {1: "sgd on digits", 2: "sgd on words"}
 
 
+def test_one_label_of_a_claim_stands_for_each_of_its_problems_and_budgets() -> None:
+    sizes = [run(1, spec=spec(lr=0.1)), run(2, spec=spec(size="large", lr=0.1)), run(3, label="adamw")]
+    assert labels(sizes, ["label"]) == {
+        1: "sgd on digits size=quick", 2: "sgd on digits size=large", 3: "adamw on digits size=quick"}
+    budgets = [run(1), run(2, spec=spec() | {"budget": {"steps": 900}})]
+    assert labels(budgets, ["label"]) == {1: "sgd on digits steps=100", 2: "sgd on digits steps=900"}
+    trials = [run(1, label="#1 size=quick"), run(2, label="#2 size=large", spec=spec(size="large"))]
+    assert labels(trials, ["label"]) == {1: "#1 size=quick", 2: "#2 size=large"}  # a sweep's labels tell it already
+
+
 def test_groups_by_kinds_and_parameters() -> None:
     runs = [run(1, seed=3, spec=spec(lr=0.1)), run(2, experiment=7, method="adamw", spec=spec("adamw", "large"))]
     assert labels(runs, ["method", "problem"]) == {1: "sgd · digits", 2: "adamw · digits"}

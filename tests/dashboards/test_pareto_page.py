@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from assay.accounts.models import Project, User
 from assay.catalogue.models import Problem
-from assay.experiments.models import Experiment, Run
+from assay.experiments.models import Experiment, Kind, Run
 
 from dashboards.app import ShellDash
 from dashboards.figures.curves import unpacked
@@ -101,7 +101,7 @@ def test_fronts_of_experiments_are_compared(traded: Make, member: User) -> None:
 def test_other_problems_and_budgets_are_told(traded: Make, member: User) -> None:
     first, second = traded(sgd=[(0.5, 1.0)]), traded("standard", 200, sgd=[(0.6, 1.0)])
     told = json.dumps(shown(member, f"?experiment={first.pk}&experiment={second.pk}")["warning.children"])
-    assert "size=quick" in told and "size=standard" in told and "100 steps, 200 steps" in told
+    assert "mlp-digits quick, mlp-digits standard" in told and "100 steps, 200 steps" in told
     assert shown(member, f"?experiment={first.pk}")["warning.children"] is None
 
 
@@ -227,6 +227,24 @@ def test_numbers_that_no_problem_declares_are_offered_too(experiment: Experiment
     offered = queries.objectives(member, Choice(experiments=(experiment.pk,)))
     assert list(offered) == ["val/loss", "extra", "cost.seconds", "cost.odd"]
     assert queries.objectives(User(username="nobody"), Choice(experiments=(experiment.pk,))) == {}
+
+
+def test_a_claims_runs_of_different_problems_or_budgets_make_no_mean(traded: Make, member: User) -> None:
+    experiment = traded(sgd=[(0.7, 1.0), (0.8, 1.2), (0.2, 9.0), (0.4, 8.0)])
+    for run in experiment.runs.filter(seed__gt=1):
+        run.spec["problem"]["size"] = "large"
+        run.spec["budget"] = {"steps": 500}
+        run.save()
+    chosen = Choice(experiments=(experiment.pk,))
+
+    def labels() -> set[str]:
+        return set(queries.measured(member, chosen, ["cost.seconds", "val/accuracy"])[0].label)
+
+    assert labels() == {"sgd"}  # of a comparison all have one problem and one budget
+    Experiment.objects.update(kind=Kind.CLAIM)
+    assert labels() == {"sgd on mlp-digits quick, 100 steps", "sgd on mlp-digits large, 500 steps"}
+    told = shown(member, search(Selection(choice=chosen)))
+    assert told["front-figure.data"]["data"][-2]["customdata"] and "2 points" in json.dumps(told["note.children"])
 
 
 def test_only_the_newest_runs_are_read(experiment: Experiment, member: User, monkeypatch: pytest.MonkeyPatch) -> None:
