@@ -152,6 +152,17 @@ def test_equal_curves_do_not_hide_another_final_number(original: Run, people: Pe
     assert [one.name for one in found.metrics if one.verdict is Verdict.DIFFERS and not one.clock] == ["loss"]
 
 
+@pytest.mark.parametrize("name", ["generation_seconds", "posterior/seconds", "evaluations_per_second"])
+def test_a_time_that_no_problem_declares_decides_nothing(
+    original: Run, people: People, metric_store: Store, name: str
+) -> None:
+    Run.objects.filter(pk=original.pk).update(summary=original.summary | {name: 0.25})
+    original.refresh_from_db()
+    again = finished(reproduce(original, people.editor), metric_store, summary=original.summary | {name: 0.5})
+    found = compare(metric_store, original, again)
+    assert found.verdict is Verdict.EQUAL and next(one.clock for one in found.metrics if one.name == name)
+
+
 def test_the_end_belongs_to_the_result(experiment: Experiment, people: People, metric_store: Store) -> None:
     failure = {"state": State.FAILED, "failure_kind": "diverged", "summary": {}}
     original = finished(experiment.runs.get(index=1), metric_store, **failure)

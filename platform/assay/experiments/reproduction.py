@@ -32,6 +32,7 @@ TOLERANCE = 1e-6
 NOTHING = Series(np.empty(0, np.int64), np.empty(0, np.float64))
 CLOCKS = frozenset({"seconds", "energy"})  # what every run reports of itself beside its metrics
 TIMES = ("s", "ms", "J")  # units of what is not the same twice, as is what is counted per second
+TIMED = ("seconds", "per_second")  # so end the names of those times and rates that no problem declares
 
 
 class Verdict(StrEnum):
@@ -111,7 +112,7 @@ def compare(store: Store, original: Run, reproduction: Run, tolerance: float = T
         number = summary(name, original.summary, reproduction.summary, tolerance)
         found[name] = _joined(found[name], number) if name in found else number
     names = [name for name in declared if name in found] + sorted(found.keys() - declared)
-    metrics = [replace(found[name], clock=name in clocks) for name in names]
+    metrics = [replace(found[name], clock=name in clocks or name.endswith(TIMED)) for name in names]
     return Comparison(tolerance, _end(original) == _end(reproduction), metrics)
 
 
