@@ -290,7 +290,7 @@ class Baton:
     def _look(self, pk: int, runs: dict[int, int]) -> None:
         """`runs`: by trial number."""
         sweep = Sweep.objects.select_related("experiment").get(pk=pk)
-        if sweep.pruner.get("pause"):
+        if (sweep.pruner or {}).get("pause"):
             return
         metric = sweep.objectives[0]["name"]
         found = reader.many(store(), list(runs.values()), [metric], points=POINTS)

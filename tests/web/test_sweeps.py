@@ -168,6 +168,26 @@ def test_pictures(editor: Client, sweep: Sweep) -> None:
     assert front["x"] == [0.25] and front["y"] == [1e8]
 
 
+def test_legs_are_joined_to_those_they_go_on_from(editor: Client, sweep: Sweep) -> None:
+    first = sweep.experiment.runs.create(index=1, engine="toy", problem="bowl", method="descent", seed=0, spec={},
+                                         spec_hash="", version="", queue="cpu")
+    values = {0: 0.9, 1: 0.8, 2: 0.5}
+    sweep.trials.all().delete()
+    for number, value in values.items():
+        sweep.trials.create(number=number, params={"lr": 1.0, "rule": "plain"}, outcome=Outcome.SUCCEEDED,
+                            values={"loss": value}, last_step=10 if number < 2 else 20, ended_at=timezone.now())
+    sweep.trials.get(number=1).legs.create(seed=0, run=first)
+    checkpoint = first.artifacts.create(attempt=1, name="checkpoint.pt", media_type="", size=1, sha256="")
+    sweep.trials.filter(number=2).update(parent=checkpoint, first_step=10)
+    panels = {one["key"]: one for one in editor.get(f"/sweeps/{sweep.pk}/figures").json()["panels"]}
+    (trace,) = panels["lineage"]["traces"]
+    assert (trace["x"], trace["y"]) == ([10, None, 10, None, 10, 20, None], [0.9, None, 0.8, None, 0.8, 0.5, None])
+    shown = editor.get(f"/experiments/{sweep.pk}").content.decode()
+    assert "goes on from #1 at step 10" in shown and "goes on from #0" not in shown
+    answer = editor.get(f"/api/v1/sweeps/{sweep.pk}/trials").json()["items"]
+    assert [one["goes_on_from"] for one in answer] == [None, None, 1]
+
+
 def test_deeds(editor: Client, sweep: Sweep, people: People) -> None:
     made = editor.post(f"/sweeps/{sweep.pk}/run-best", {"seeds": "5"})
     again = Experiment.objects.get(kind=Kind.COMPARISON)

@@ -22,6 +22,8 @@ def panels(sweep: Sweep, trials: Sequence[Trial], facts: Mapping[str, Mapping[st
     found = [_history(sweep, trials, at, facts) for at in range(len(sweep.objectives))]
     if len(sweep.objectives) > 1:
         found.append(_front(sweep, trials, facts))
+    if any(one.parent_id and one.last_step for one in trials):
+        found.append(_lineage(sweep, trials, facts))
     if len(sweep.space) > 1 or len(sweep.objectives) > 1:
         found.append(_parallel(sweep, trials, facts))
     return found
@@ -73,13 +75,34 @@ def _front(sweep: Sweep, trials: Sequence[Trial], facts: Mapping[str, Any]) -> d
     whole = [one for one in trials if one.outcome == Outcome.SUCCEEDED and x in one.values and y in one.values]
     best = sorted(results.best(sweep, whole), key=lambda one: one.values[x])
     other = [one for one in whole if one.number not in {trial.number for conf in best for trial in conf.trials}]
+    shape = "hv" if sweep.objectives[0]["direction"] == "min" else "vh"  # the edge of what is beaten
     line = {"type": "scatter", "mode": "lines+markers" if len(sweep.objectives) == 2 else "markers", "name": "front",
             "x": [one.values[x] for one in best], "y": [one.values[y] for one in best],
-            "line": {"color": COLOURS[3], "width": 1.4, "shape": "hv"}, "marker": {"size": 8},
+            "line": {"color": COLOURS[3], "width": 1.4, "shape": shape}, "marker": {"size": 8},
             "text": [f"trial {one.first.number}" for one in best], "hovertemplate": "%{text}: %{y:.5g}<extra></extra>"}
     return {"key": "front", "title": f"Front: {_title(facts[y])} over {_title(facts[x])}", "x": _title(facts[x]),
             "main": True, "traces": [
                 _dots([one.values[x] for one in other], [one.values[y] for one in other], other, "trial", FAINT), line]}
+
+
+def _lineage(sweep: Sweep, trials: Sequence[Trial], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Every leg of training a line to its end, from the end of the leg whose checkpoint it goes on from."""
+    name = sweep.objectives[0]["name"]
+    legs = {one.number: one for one in trials if one.last_step and name in one.values}
+    trace: dict[str, Any] = {
+        "type": "scatter", "mode": "lines+markers", "name": "leg", "x": [], "y": [], "text": [],
+        "line": {"color": COLOURS[0], "width": 1}, "marker": {"size": 5},
+        "hovertemplate": "%{text}: %{y:.5g}<extra></extra>"}
+    for one in legs.values():
+        before = legs.get(one.goes_on_from) if one.goes_on_from is not None else None
+        for leg in [before, one] if before is not None else [one]:
+            trace["x"].append(leg.last_step)
+            trace["y"].append(leg.values[name])
+            trace["text"].append(f"trial {leg.number}")
+        for column in ("x", "y", "text"):
+            trace[column].append(None)
+    return {"key": "lineage", "title": f"{_title(facts[name])}: each leg from the one it goes on from", "x": "step",
+            "main": True, "traces": [trace]}
 
 
 def _parallel(sweep: Sweep, trials: Sequence[Trial], facts: Mapping[str, Any]) -> dict[str, Any]:

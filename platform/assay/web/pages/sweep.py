@@ -117,7 +117,8 @@ def _sorted(found: QuerySet[Trial], sweep: Sweep, sort: str) -> QuerySet[Trial]:
 def figures(request: Request, pk: int) -> JsonResponse:
     """The panels of the sweep's page: history, front, parallel coordinates."""
     sweep = _sweep(request, pk)
-    trials: Sequence[Trial] = list(sweep.trials.exclude(outcome=Outcome.RUNNING))
+    trials: Sequence[Trial] = list(
+        sweep.trials.exclude(outcome=Outcome.RUNNING).select_related("parent__run__leg__trial"))
     live = sweep.status == Status.RUNNING or sweep.trials.filter(outcome=Outcome.RUNNING).exists()
     return JsonResponse({"ended": not live, "panels": panels(sweep, trials, _facts(sweep.experiment, sweep))})
 
