@@ -29,9 +29,9 @@ class _Search:
     problems: dict[str, Any] = {}
 
 
-def announce_samplers() -> None:
+def announce_samplers(*more: type[Sampler]) -> None:
     """The toy engine and the samplers, as a worker announces them."""
-    samplers = [_describe_method(one, _Search) for one in (RandomSearch, Legs)]  # type: ignore[arg-type]
+    samplers = [_describe_method(one, _Search) for one in (RandomSearch, Legs, *more)]  # type: ignore[arg-type]
     search = {"id": "search", "title": "Search", "description": "", "problems": [], "methods": samplers, "claims": []}
     announce([*description(), search])
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from django.utils import timezone
 from stage import Stage, until
 
 from engines.search.core import Search
+from engines.search.methods.functional_hashing import FunctionalHashing
 from tasks.conductor import Baton, due
 from tests.announced import People, metric_store, people, toy  # noqa: F401
 from tests.sweeps.examples import announce_samplers, start, sweep_body
@@ -109,6 +111,20 @@ def test_whoever_conducts_the_trials_are_the_same(lab: People, node: Node) -> No
     work(warm, node, always(Baton()))
     work(cold, node, newly_born())
     assert list(warm.trials.values_list("params", flat=True)) == list(cold.trials.values_list("params", flat=True))
+
+
+def test_equal_candidates_run_once(lab: People, node: Node) -> None:
+    """A cache around a sampler answers what was evaluated before: the sampler learns, and no run is spent on it."""
+    announce_samplers(FunctionalHashing)
+    sweep = start(lab.editor, trials=40, space=[{"name": "rule"}],
+                  sampler={"id": "functional-hashing", "inner": "random-search"})
+    work(sweep, node, newly_born())
+    sweep.refresh_from_db()
+    params = [json.dumps(trial.params) for trial in sweep.trials.all()]
+    assert sweep.status == Status.FINISHED and 1 < len(params) == len(set(params)) < 40
+    state = json.loads(SamplerState.objects.get(sweep=sweep).content)["own"]
+    candidates, hits = state["counts"]
+    assert hits == candidates - len(params) > 50 and len(state["inner"]["told"]) == candidates
 
 
 def test_two_conductors_tell_each_result_once(lab: People, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,19 +438,33 @@ def ended(sweep: Sweep, seconds: float) -> Sweep:
     return sweep
 
 
-@pytest.mark.slow
-def test_workers_are_killed(either: Stage) -> None:
-    """Every trial ends exactly once, and its result is told once, though a worker dies in the middle."""
-    worker = either.start_worker("one")
-    sweep = sweep_on(either, trials=16, methods=[{"id": "trained", "milliseconds": 30}])
+def killed_in_the_middle(stage: Stage) -> None:
+    """Every trial ends exactly once, and its result is told once, though the worker dies in the middle."""
+    sweep = sweep_on(stage, trials=16, methods=[{"id": "trained", "milliseconds": 30}])
     until(lambda: sweep.trials.exclude(outcome=Outcome.RUNNING).count() >= 4, 60)
-    worker.kill()
-    worker.wait()
-    either.start_worker("one")
+    stage.workers[-1].kill()
+    stage.workers[-1].wait()
+    stage.start_worker()
     ended(sweep, 90)
     assert sweep.status == Status.FINISHED and sweep.message == ""
     assert list(sweep.trials.values_list("number", "outcome")) == [(n, "succeeded") for n in range(16)]
     assert sorted(told(sweep)) == list(range(16)) and sweep.experiment.runs.count() == 16
+
+
+@pytest.mark.slow
+def test_a_worker_is_killed_on_sqlite(busy: Stage) -> None:
+    killed_in_the_middle(busy)  # the worker that takes its place serves the tests below
+
+
+@pytest.mark.slow
+def test_a_worker_is_killed_on_postgresql(tmp_path: Path, postgres_url: str, django_db_blocker: Any) -> None:
+    with django_db_blocker.unblock():
+        stage = Stage(tmp_path, postgres_url).open()
+        try:
+            stage.start_worker()
+            killed_in_the_middle(stage)
+        finally:
+            stage.close()
 
 
 @pytest.mark.slow
