@@ -192,7 +192,8 @@ def choose(user: Any, selection: Selection) -> Chosen:
     facts = queries.metric_facts(runs)
     names, _ = reading.names(user, runs)
     metrics = selection.metrics or tuple([name for name in facts if name in names] or names)[:DEFAULT_METRICS]
-    return Chosen(runs, more, labels, styles(pairs, queries.method_order(runs)), facts, metrics, names)
+    order = queries.method_order({run.engine for run in runs})
+    return Chosen(runs, more, labels, styles(pairs, order), facts, metrics, names)
 
 
 def query(user: Any, selection: Selection, points: int = POINTS_ACROSS) -> tuple[Chosen, list[curves.Line]]:

@@ -13,14 +13,13 @@ from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 from django.core.exceptions import BadRequest
 from django.urls import reverse
 
-from .. import access, parts
+from .. import access, parts, queries
 from ..figures import critical, shares
 from ..figures.critical import Test, TooFew
 from ..figures.curves import X_TITLES, Floats, X
 from ..figures.ranking import Standing, blocks, in_common, standings
 from ..queries import leaderboard as found
 from ..queries.leaderboard import Board, Column, Rows, Which
-from ..queries.pareto import method_order
 from ..selection import parse, search
 
 NAME, TITLE, ICON = "leaderboard", "Leaderboard", "list-ol"
@@ -225,7 +224,8 @@ def query(selection: Selection) -> Drawn | None:
     if not board.outcomes:
         return None
     ranked = standings(board.outcomes, {column.key: column.direction for column in board.columns})
-    chosen = styles([(board.methods[entry], title) for entry, title in board.titles.items()], method_order([engine]))
+    pairs = [(board.methods[entry], title) for entry, title in board.titles.items()]
+    chosen = styles(pairs, queries.method_order([engine]))
     return Drawn(board, ranked, in_common(board.outcomes, list(board.titles)), chosen, tried.more)
 
 

@@ -194,8 +194,8 @@ def query(user: Any, selection: Selection) -> Drawn | None:
     worst = figures.worst(points, axes)
     asked = [getattr(selection, f"{letter}_reference") for letter in keys]
     reference = [seen if given is None else given for seen, given in zip(worst, asked, strict=False)]
-    methods = sorted(set(points.method))
-    chosen = styles([(method, method) for method in methods], found.method_order(found.engines(user, selection.choice)))
+    order = queries.method_order(found.engines(user, selection.choice))
+    chosen = styles([(method, method) for method in sorted(set(points.method))], order)
     return Drawn(axes, points, len(runs) - len(whole), more, worst, reference,
                  figures.fronts(points, axes, selection.by, reference) if len(points) else [], chosen)
 

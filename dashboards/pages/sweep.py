@@ -11,13 +11,14 @@ from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 from django.core.exceptions import BadRequest
 from django.urls import reverse
 
-from .. import access, choice, parts, queries
+from .. import access, choice, parts
 from ..choice import Choice
 from ..figures import sweep as figures
 from ..figures import trials as about
 from ..figures.importance import Evaluator, Importance, TooLittle, importances
 from ..figures.trials import Parameter, Trial, valued
 from ..queries import sweep as reading
+from ..queries.choice import experiments
 from ..queries.sweep import Found
 from ..selection import parse, search
 
@@ -286,7 +287,7 @@ def _empty(selection: Selection, found: Found) -> html.Div | None:
         if chosen.experiments or chosen.runs or chosen.filters:
             return parts.teach("Nothing here", "No run matches, or what this link shows is gone, or is in a project "
                                "that you may not see.")
-        if queries.experiments(access.user()):
+        if experiments(access.user(), Choice()):
             return parts.teach("Pick an experiment", "Choose sweeps, or any experiments whose runs differ in their "
                                "parameters: each configuration becomes a trial, its value the mean over its seeds.")
         return parts.teach("No experiments yet", "Start one whose parameters vary; what they do can be seen here.",

@@ -4,30 +4,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assay.accounts.models import Project
 from assay.accounts.permissions import visible_projects
 from assay.catalogue.models import Method, Problem
-from assay.experiments.models import Experiment, Run, State
-from django.db.models import Q, QuerySet
+from assay.experiments.models import Run, State
+from django.db.models import QuerySet
 
-MOST_EXPERIMENTS = 200  # offered at once; a search finds the others
 WAITING = (State.QUEUED, State.RUNNING)
-
-
-def experiments(
-    user: Any, text: str = "", also: Collection[int] = (), project: Project | None = None
-) -> list[Experiment]:
-    """The newest experiments (of `project`) whose name, engine or number matches `text`, and those in `also`."""
-    found = _experiments(user)
-    wanted = found if project is None else found.filter(project=project)
-    if text := text.strip():
-        match = Q(name__icontains=text) | Q(engine__icontains=text)
-        if text.lstrip("#").isdecimal() and len(text) < 19:
-            match |= Q(pk=int(text.lstrip("#")))
-        wanted = wanted.filter(match)
-    newest = list(wanted.order_by("-pk")[:MOST_EXPERIMENTS])
-    missing = set(also) - {experiment.pk for experiment in newest}
-    return newest + (list(found.filter(pk__in=missing)) if missing else [])
 
 
 @dataclass(frozen=True)
@@ -55,9 +37,9 @@ def metric_facts(runs: Sequence[Run]) -> dict[str, Fact]:
     return facts
 
 
-def method_order(runs: Sequence[Run]) -> list[str]:
-    """The catalogue's methods of the engines of `runs`, by name: what fixes a method's colour."""
-    known = Method.objects.filter(engine_id__in={run.engine for run in runs}).order_by("engine_id", "name")
+def method_order(engines: Collection[str]) -> list[str]:
+    """The catalogue's methods of `engines`, by name: what fixes a method's colour."""
+    known = Method.objects.filter(engine_id__in=engines).order_by("engine_id", "name")
     return list(known.values_list("name", flat=True))
 
 
@@ -73,15 +55,7 @@ def states(runs: Sequence[Run]) -> Mapping[str, int]:
     return {state: count for state, count in counts.items() if count}
 
 
-def _experiments(user: Any) -> QuerySet[Experiment]:
-    if not user.is_authenticated:
-        return Experiment.objects.none()
-    return Experiment.objects.filter(project__in=visible_projects(user)).only("name", "engine", "problem")
-
-
 def _runs(user: Any) -> QuerySet[Run]:
-    if not user.is_authenticated:
-        return Run.objects.none()
     return Run.objects.filter(experiment__project__in=visible_projects(user)).only(
         "experiment_id", "index", "engine", "problem", "method", "label", "seed", "state", "summary", "cost")
 

@@ -1,12 +1,15 @@
 """Which runs a page is about, and what may be offered to narrow them further."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from assay.accounts.models import Project
 from assay.accounts.permissions import visible_projects
+from assay.experiments.listing import Contains
 from assay.experiments.models import Experiment, Run, State
 from django.db.models import Q, QuerySet
 
@@ -71,7 +74,7 @@ def matching(user: Any, choice: Choice) -> QuerySet[Run]:
         return _runs(user).filter(pk__in=choice.runs)
     if not choice.experiments and not choice.filters:
         return Run.objects.none()
-    return _filtered(_runs(user), user, choice)
+    return _filtered(_runs(user), choice)
 
 
 def small(runs: QuerySet[Run], *large: str) -> QuerySet[Run]:
@@ -84,7 +87,7 @@ def offers(user: Any, choice: Choice, sought: str = "", project: Project | None 
     """What to offer beside `choice`, of `project` (None: of all that `user` may see). `sought`: experiments by text."""
     loose = replace(choice, engines=(), problems=(), methods=(), states=(), runs=())
     runs = _runs(user) if project is None else _runs(user).filter(experiment__project=project)
-    seen = set(_filtered(runs, user, loose).order_by()
+    seen = set(_filtered(runs, loose).order_by()
                .values_list("engine", "problem", "method", "state").distinct())
     chosen = (choice.engines, choice.problems, choice.methods, choice.states)
 
@@ -97,7 +100,7 @@ def offers(user: Any, choice: Choice, sought: str = "", project: Project | None 
     return Offers(
         experiments=experiments(user, choice, sought, project),
         engines=facet(0), problems=facet(1), methods=facet(2),
-        tags=sorted({tag for _, tags in _tagged(user, project) for tag in tags} | set(choice.tags)),
+        tags=sorted({tag for tags in _tags(user, project) for tag in tags} | set(choice.tags)),
         states=[state for state in State.values if state in states],
         runs=_offered_runs(user, choice),
     )
@@ -109,7 +112,7 @@ def experiments(user: Any, choice: Choice, sought: str = "", project: Project | 
     visible = Experiment.objects.filter(project__in=visible_projects(user)).only("name", "engine", "problem")
     wanted = visible if project is None else visible.filter(project=project)
     if choice.filters:
-        runs = _filtered(_runs(user), user, replace(choice, experiments=()))
+        runs = _filtered(_runs(user), replace(choice, experiments=()))
         wanted = wanted.filter(pk__in=runs.order_by().values("experiment_id").distinct())
     if sought := sought.strip():
         match = Q(name__icontains=sought) | Q(engine__icontains=sought)
@@ -127,7 +130,7 @@ def _offered_runs(user: Any, choice: Choice) -> list[Run]:
     return [*offered, *(small(_runs(user).filter(pk__in=missing)).order_by("pk") if missing else [])]
 
 
-def _filtered(runs: QuerySet[Run], user: Any, choice: Choice) -> QuerySet[Run]:
+def _filtered(runs: QuerySet[Run], choice: Choice) -> QuerySet[Run]:
     """Those of `runs` that match everything but the numbers of runs."""
     if choice.experiments:
         runs = runs.filter(experiment_id__in=choice.experiments)
@@ -136,8 +139,8 @@ def _filtered(runs: QuerySet[Run], user: Any, choice: Choice) -> QuerySet[Run]:
         if values:
             runs = runs.filter(**{f"{name}__in": values})
     if choice.tags:
-        wanted = set(choice.tags)
-        runs = runs.filter(experiment_id__in=[pk for pk, tags in _tagged(user) if wanted & set(tags)])
+        tagged = reduce(or_, (Q(Contains("tags", tag)) for tag in choice.tags))
+        runs = runs.filter(experiment__in=Experiment.objects.filter(tagged).order_by().values("pk"))
     for word in choice.text.split():
         runs = runs.filter(_word(word))
     return runs
@@ -150,10 +153,10 @@ def _word(word: str) -> Q:
     return Q(label__icontains=word) | Q(experiment__name__icontains=word)
 
 
-def _tagged(user: Any, project: Project | None = None) -> Iterable[tuple[int, Collection[str]]]:
-    """The visible experiments that have tags: SQLite cannot look into a list of them."""
-    found = Experiment.objects.filter(project__in=visible_projects(user)).exclude(tags=[])
-    return (found if project is None else found.filter(project=project)).values_list("pk", "tags")
+def _tags(user: Any, project: Project | None) -> Iterable[Sequence[str]]:
+    """Those of each visible experiment (of `project`) that has any."""
+    found = Experiment.objects.filter(project__in=visible_projects(user)).exclude(tags=[]).order_by()
+    return (found if project is None else found.filter(project=project)).values_list("tags", flat=True)
 
 
 def _runs(user: Any) -> QuerySet[Run]:

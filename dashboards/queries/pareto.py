@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from assay import wording
-from assay.catalogue.models import Method, Problem
+from assay.catalogue.models import Problem
 from assay.experiments.listing import JsonNumber
 from assay.experiments.models import Kind, Run, State
 from assay.experiments.results import COSTS
@@ -98,12 +98,6 @@ def settings(user: Any, choice: Choice) -> tuple[list[Mapping[str, Any]], list[M
 def _different(runs: QuerySet[Run], part: str) -> list[Mapping[str, Any]]:
     kept = {json.dumps(value, sort_keys=True): value for value in runs.values_list(part, flat=True).distinct() if value}
     return list(kept.values())
-
-
-def method_order(engines: Sequence[str]) -> list[str]:
-    """The catalogue's methods of `engines`, by name: what fixes a method's colour."""
-    known = Method.objects.filter(engine_id__in=engines).order_by("engine_id", "name")
-    return list(known.values_list("name", flat=True))
 
 
 def engines(user: Any, choice: Choice) -> list[str]:

@@ -37,7 +37,7 @@ def test_metrics_and_clocks_and_what_the_catalogue_says_of_them(experiment: Expe
     facts = queries.metric_facts(runs)
     assert list(facts) == ["val/accuracy", "val/loss"]
     assert facts["val/loss"] == queries.Fact("Loss", "nats", "min")
-    assert queries.method_order(runs) == ["adamw", "lamb", "sgd"]
+    assert queries.method_order(["optimizers"]) == ["adamw", "lamb", "sgd"]
 
 
 def test_of_many_runs_some_of_every_label_are_asked_for_names(
