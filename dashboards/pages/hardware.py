@@ -24,6 +24,7 @@ SPANS: dict[str, tuple[str, int]] = {
     "15m": ("15 min", 900), "1h": ("1 h", 3600), "6h": ("6 h", 21_600), "1d": ("1 d", 86_400), "7d": ("7 d", 604_800)}
 SHORTEST, LONGEST = 10, 8 * 86_400  # seconds that a zoom may show
 POINTS_ACROSS = 1200
+LIVE = 21_600  # seconds: longer ranges are not drawn again by themselves
 AWAY = 15  # seconds without a sample after which a node counts as away
 NAMED_RUNS = 12
 BY = {"method": "method", "owner": "user", "project": "project"}
@@ -42,6 +43,11 @@ class Selection:
     @property
     def zoomed(self) -> bool:
         return SHORTEST <= self.last - self.first <= LONGEST and self.first > 0
+
+    @property
+    def still(self) -> bool:
+        """Whether it shows the past, or a range so long that three seconds change nothing one could see."""
+        return self.zoomed or SPANS[self.span][1] > LIVE
 
     def window(self, now: int) -> tuple[int, int]:
         return (self.first, self.last) if self.zoomed else (now - SPANS[self.span][1], now)
@@ -166,8 +172,8 @@ def draw(address: str | None, screen: dict[str, Any] | None, _ticks: int | None)
     if not figure["data"]:
         empty = parts.teach("Nothing happened here", "In this range these nodes measured nothing and ran nothing. "
                             "Choose a longer range or other nodes; telemetry is kept for 7 days.")
-        return None, empty, None, note, selection.zoomed
-    return figure, None, tables, note, selection.zoomed
+        return None, empty, None, note, selection.still
+    return figure, None, tables, note, selection.still
 
 
 def rows(address: str | None) -> parts.Rows:

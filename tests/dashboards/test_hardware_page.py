@@ -154,3 +154,8 @@ def test_the_csv(work: Run, member: User) -> None:
     sent = props(call(signed_in(member), "hardware", DOWNLOAD, location="?span=15m"))["hardware-file.data"]
     rows = list(csv.reader(io.StringIO(sent["content"])))
     assert rows[1][:4] == ["bench", "host", "utilisation", "%"] and float(rows[1][5]) == 42
+
+
+def test_long_ranges_are_not_drawn_again_by_themselves(work: Run, member: User) -> None:
+    assert drawn(member, "?span=7d")["tick.disabled"] is True
+    assert drawn(member, "?span=6h")["tick.disabled"] is False
