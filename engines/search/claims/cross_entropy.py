@@ -9,6 +9,8 @@ from engines.core import Budget, Claim, Part, Result, RunSpec, Verdict
 EVALUATIONS = 200
 SEEDS = range(20)
 WORKERS = 8
+TRAININGS = 40  # of word vectors, about a second each
+TRAINED = range(1)  # seeds of those: more would not end in the claim's time
 
 
 def runs(method: str, problem: str, workers: int = 1) -> list[RunSpec]:
@@ -55,13 +57,29 @@ def parallel(results: Sequence[Result]) -> Verdict:
     return Verdict(best, None, "", "measured", f"steady mode, {WORKERS} trials under way, told late and out of order")
 
 
+def trained(method: str) -> list[RunSpec]:
+    return [RunSpec(engine="search", problem={"id": "w2v"}, method={"id": method}, seed=seed,
+                    budget=Budget(evaluations=TRAININGS)) for seed in TRAINED]
+
+
+def vectors(results: Sequence[Result]) -> Verdict:
+    gain, test = (fmean(result.summary[name] for result in results) for name in ("gain", "test/gain"))
+    best = fmean(result.summary["best"] for result in results)
+    return Verdict(gain, 0.005, "AUC", "holds" if gain >= 0.005 else "direction only" if gain > 0 else "does not hold",
+                   f"{best:.3f} against {best - gain:.3f}; on the test words {test:+.3f}; {len(results)} seed(s)")
+
+
 claim = Claim(
     system="cross-entropy",
     statement=f"With {EVALUATIONS} evaluations (mean of {len(SEEDS)} seeds, defaults, no tuning) the cross-entropy "
               "method finds values on hartmann6 of -2.9 or less, at least 0.5 below random search's, and on rosenbrock "
               "at least 0.8 decades below random search's. TPE stands beside without a threshold. As the sampler of a "
-              f"sweep it works in steady mode: the last part simulates {WORKERS} parallel trials. The word2vec part of "
-              "the paper is not built.",
+              f"sweep it works in steady mode: one part simulates {WORKERS} parallel trials. With {TRAININGS} "
+              "trainings of word vectors (one pass over Shakespeare's words, validation AUC on pairs that the settings "
+              "do not touch) it finds settings at least 0.005 above word2vec's own; the same settings are judged on "
+              "other words too, for the best of many is partly luck. One seed, for more do not end in the time. One "
+              "pass over so few words leaves word2vec's own settings undertrained (an AUC below one half): the margin "
+              "is much that of a larger learning rate, which any search finds.",
     headline="proposes the method for the hyperparameters of word2vec; no numbers to match",
     parts=[
         Part("hartmann6: mean best", runs("cross-entropy", "hartmann6"), hartmann),
@@ -72,6 +90,7 @@ claim = Claim(
         beside(False),
         beside(True),
         Part("hartmann6 as a sweep: mean best", runs("cross-entropy", "hartmann6", WORKERS), parallel),
+        Part("w2v: best AUC above the default settings'", trained("cross-entropy"), vectors),
     ],
     seconds=120.0,
 )

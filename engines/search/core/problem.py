@@ -77,3 +77,7 @@ class SearchProblem(Problem):
             found |= {"regret": seen[best[0]]["regret"],
                       "regret/cumulative": sum(values["regret"] for values in seen.values())}
         return found
+
+    def figures(self, search: Search) -> dict[str, dict[str, Any]]:
+        """What the recommendation looks like, as Plotly figures by name."""
+        return {}

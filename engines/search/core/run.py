@@ -104,7 +104,7 @@ class SearchRun:
                 self.context.save("progress", figures.progress(
                     f"{self.title} on {self.problem.title}", headline.title or headline.name, points,
                     self.curves.get("value", []), log=self.problem.log_metric))
-            for name, figure in self.search.figures(self.curves).items():
+            for name, figure in (self.search.figures(self.curves) | self.problem.figures(self.search)).items():
                 self.context.save(name, figure)
         self.context.account(**self.search.costs())
 

@@ -85,7 +85,7 @@ class FewUnique(Search):
         self.switches = self.fitted_at = self.fitted_with = self.group = self.remaining = 0
         self.current: Params = {}
         self.pool_seed = 0  # of the candidates that fill the space
-        self.seconds = 0.0  # spent on posteriors
+        self.seconds = 0.0  # of this thread, spent on posteriors; waiting for a core is not counted
         self._forget()
 
     def _forget(self) -> None:
@@ -150,14 +150,14 @@ class FewUnique(Search):
         which leaves the mean as it is and shrinks the deviation."""
         rewards = self._standardised()
         points, counts = self._with(waiting)
-        started = time.perf_counter()
+        started = time.thread_time()
         self._seen.update(self.points, self.counts.copy())
         hoped = self._seen
         if waiting:
             hoped = self._hoped
             hoped.update(points, counts)
         mean, deviation = self._seen.mean(x, rewards), hoped.deviation(x)
-        self.seconds += time.perf_counter() - started
+        self.seconds += time.thread_time() - started
         return mean, deviation
 
     def _with(self, waiting: Sequence[Trial]) -> tuple[Array, Array]:

@@ -81,12 +81,12 @@ class Rowwise(FewUnique):
         rewards = (np.array([reward for _, reward in self.observed]) - offset) / unit
         if self._rows is None:  # after a fit: not counted, for only the kernel made it necessary
             self._rows = self._anew(x, points[:-1], rewards[:-1])
-        started = time.perf_counter()
+        started = time.thread_time()
         if self.options.cholesky == "refit":
             self._rows = self._anew(x, points, rewards)
         for at in range(len(self._rows.rows), len(points)):
             self._rows.add(points[at], float(rewards[at]))
-        self.seconds += time.perf_counter() - started
+        self.seconds += time.thread_time() - started
         return self._rows.mean, self._rows.deviation
 
     def _anew(self, x: NDArray[np.float64], points: NDArray[np.float64], rewards: NDArray[np.float64]) -> RowPosterior:
