@@ -117,8 +117,8 @@ claim = Claim(
               "most half the time. The 15,625 cells of NAS-Bench-201 fall into 4,930 classes, and evolution finds one "
               "of 84.0 % with at most 0.9 times the trainings. With noise of 0.3, averaging equal candidates makes the "
               "final pick better; with 0.1 it does not (24 seeds: RMSE 1.09 averaged, 1.07 not, difference 0.03 +- "
-              "0.09), for the programs that compete differ by more than that. Programs are probed on 200 points and not "
-              "10: on 10, max, min and abs make some look equal that are not, and then the curves part.",
+              "0.09), for the programs that compete differ by more than that. Programs are probed on 200 points and "
+              "not 10: on 10, max, min and abs make some look equal that are not, and then the curves part.",
     headline="large efficiency gains in architecture and algorithm search, since equivalent candidates are frequent",
     parts=[
         Part("candidates answered from the cache", CACHED, hits),

@@ -101,8 +101,8 @@ claim = Claim(
               "though it seeks hypervolume, whose best points are not the most even ones. That is its nature and not "
               "the sampling: with every removal by exact contributions (moocore), all else equal, its IGD was 0.078 "
               "as well (seed 0, 0.0775 sampled). On the pendulum pymoo's own NSGA-III spreads children less (eta 30, "
-              "ours 20): its hypervolume was 10.8 +- 0.2, at 20 10.3 +- 0.2, and ours 10.5 +- 0.3 (12 seeds). Optuna's NSGA-III has "
-              "other operators, and its trials are counted in hundreds.",
+              "ours 20): its hypervolume was 10.8 +- 0.2, at 20 10.3 +- 0.2, and ours 10.5 +- 0.3 (12 seeds). "
+              "Optuna's NSGA-III has other operators, and its trials are counted in hundreds.",
     headline="up to 1113 times as fast as CPU versions, same quality, populations up to hundreds of thousands",
     parts=[
         *(Part(f"{name}: loops over tensors", [timed(id, form) for form in ("scalar", "tensor")],
