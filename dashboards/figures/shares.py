@@ -53,7 +53,8 @@ def figure(
     finite = np.concatenate([np.empty(0), *(one[np.isfinite(one)] for one in values.values())])
     first = start if start is not None else float(finite.min()) if finite.size else 0.0
     last = max(float(finite.max()) if finite.size else first, first)
-    end = last * 1.05 if last > first else first + 1
+    log = first > 0 and last / first > 1.5
+    end = (last * (last / first) ** 0.05 if log else last + 0.05 * (last - first)) if last > first else first + 1
     traces = []
     for entry in (entry for entry in styles if entry in values):
         x, share = shares(values[entry])
@@ -66,12 +67,11 @@ def figure(
             "line": {"color": styles[entry].colour, "dash": styles[entry].dash, "width": 2, "shape": "hv"},
             "hovertemplate": f"{name} %{{y:.0%}}<extra></extra>",
         })
-    return {"data": traces, "layout": _layout(x_title, y_title, (first, end), len(traces), THEMES[theme])}
+    return {"data": traces, "layout": _layout(x_title, y_title, (first, end), log, len(traces), THEMES[theme])}
 
 
-def _layout(x_title: str, y_title: str, span: tuple[float, float], entries: int, colours: Mapping[str, str]
-            ) -> dict[str, Any]:
-    log = span[0] > 0 and span[1] / span[0] > 1.5
+def _layout(x_title: str, y_title: str, span: tuple[float, float], log: bool, entries: int,
+            colours: Mapping[str, str]) -> dict[str, Any]:
     legend = 26 * math.ceil(entries / 5) + 8 if entries > 1 else 0  # pixels it is likely to need
     return {
         **canvas(colours), "height": HEIGHT + legend, "margin": {"l": 60, "r": 12, "t": 10, "b": 48 + legend},

@@ -55,11 +55,17 @@ def test_curves_begin_at_one_and_go_on_to_the_end() -> None:
     drawn = figure({"b": np.array([2.0, inf]), "a": np.array([1.0, 4])}, STYLES, "ratio", "share", start=1.0)
     assert [trace["name"] for trace in drawn["data"]] == ["a", "b"]  # in the order of styles
     a, b = drawn["data"]
-    np.testing.assert_allclose(unpacked(a["x"]), [1, 4, 4.2], rtol=1e-6)
+    np.testing.assert_allclose(unpacked(a["x"]), [1, 4, 4 * 4**0.05], rtol=1e-6)
     np.testing.assert_allclose(unpacked(a["y"]), [0.5, 1, 1])
-    np.testing.assert_allclose(unpacked(b["x"]), [1, 2, 4.2], rtol=1e-6)
+    np.testing.assert_allclose(unpacked(b["x"]), [1, 2, 4 * 4**0.05], rtol=1e-6)
     np.testing.assert_allclose(unpacked(b["y"]), [0, 0.5, 0.5])
     assert drawn["layout"]["xaxis"]["type"] == "log" and b["line"]["dash"] == "dash"
+
+
+def test_curves_that_lie_close_together_fill_the_chart() -> None:
+    layout = figure({"a": np.array([1.0]), "b": np.array([1.01])}, STYLES, "ratio", "share", start=1.0)["layout"]
+    assert layout["xaxis"]["type"] == "linear"
+    np.testing.assert_allclose(layout["xaxis"]["range"], [1, 1.0105])
 
 
 def test_a_curve_of_nothing_reached_stays_at_zero() -> None:
