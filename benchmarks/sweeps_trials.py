@@ -93,15 +93,16 @@ def killed(trials: int) -> dict[str, float]:
 
     sweep = _start("random-search", trials)
     workers = [_worker(name) for name in ("one", "two")]
-    kills, began, dice = 0, time.monotonic(), random.Random(0)
+    kills, began, dice, before = 0, time.monotonic(), random.Random(0), 0
     next_kill = began + KILL_EVERY
     try:
         while sweep.status == "running" and time.monotonic() < began + PATIENCE:
             time.sleep(0.2)
             if time.monotonic() >= next_kill:
-                victim = dice.randrange(2)
-                if not Node.objects.online().filter(pid=workers[victim].pid).exists():
-                    continue  # it is still on its way up: kill one that works
+                victim, ended = dice.randrange(2), sweep.trials.exclude(outcome="running").count()
+                if ended == before or not Node.objects.online().filter(pid=workers[victim].pid).exists():
+                    continue  # kill one that works: on a busy machine they take longer than that to begin
+                before = ended
                 workers[victim].kill()
                 workers[victim].wait()
                 workers[victim] = _worker(("one", "two")[victim])
