@@ -101,7 +101,7 @@ def heads(
 ) -> list[dict[str, Any]]:
     """The grid's columns: name, state, runs, then a number each. `first` is the name column's title; numbers have more
     room where a `spread` stands beside them, and where they are `compared` with a reference."""
-    width = 120 + 50 * spread + 70 * compared
+    width = 120 + 70 * spread + 70 * compared
     made: list[dict[str, Any]] = [
         {"colId": "name", "field": "name", "headerName": first, "pinned": "left", "cellRenderer": "Named",
          "minWidth": 130, "width": 240, "lockVisible": True, "filter": "agTextColumnFilter"},
