@@ -295,11 +295,11 @@ def test_small_helpers() -> None:
     assert spread(values, n, "none") == (None, None)
 
 
-def test_a_method_keeps_its_colour_whatever_else_is_drawn() -> None:
+def test_a_method_keeps_its_colour_and_line_whatever_else_is_drawn() -> None:
     known = ["adamw", "lamb", "sgd"]
     alone = styles([("sgd", "sgd")], known)
     among = styles([("sgd", "sgd"), ("adamw", "adamw"), ("lamb", "lamb")], known)
-    assert alone["sgd"] == among["sgd"] == Style(COLOURS[2], "solid")
+    assert alone["sgd"] == among["sgd"] == Style(COLOURS[2], DASHES[2])
 
 
 def test_variants_take_other_styles_and_numbers_sort_as_numbers() -> None:

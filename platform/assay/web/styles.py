@@ -32,9 +32,9 @@ def of_engine(engine: str, labels: Iterable[tuple[str, str]]) -> dict[str, Style
 def styles(labels: Iterable[tuple[str, str]], methods: Sequence[str]) -> dict[str, Style]:
     """A style for each (method, label), in the order in which they are listed: by method, then by label.
 
-    `methods` is the catalogue's order, which fixes a method's colour whatever else is drawn; a method it does
-    not hold comes after. A method's first label is drawn in its colour, solid; its variants take colours that no
-    drawn method has, then other line styles. Pairs repeat only beyond 42 labels.
+    `methods` is the catalogue's order, which fixes a method's colour and line style whatever else is drawn; a method it
+    does not hold comes after. A method's first label is drawn in its own; its variants take colours that no drawn
+    method has, then other line styles. Pairs repeat only beyond 42 labels.
     """
     pairs = set(labels)
     order = {method: at for at, method in enumerate(dict.fromkeys([*methods, *sorted({m for m, _ in pairs})]))}
@@ -43,8 +43,9 @@ def styles(labels: Iterable[tuple[str, str]], methods: Sequence[str]) -> dict[st
     for method in dict.fromkeys(method for method, _ in ordered):
         first = next(label for own, label in ordered if own == method)
         colour = COLOURS[order[method] % len(COLOURS)]
-        chosen[first] = next((style for style in (Style(colour, dash) for dash in DASHES)
-                              if style not in chosen.values()), Style(colour, DASHES[0]))
+        at = order[method] % len(DASHES)  # 7 colours, 6 line styles: who sees no colours tells methods apart too
+        chosen[first] = next((style for style in (Style(colour, dash) for dash in DASHES[at:] + DASHES[:at])
+                              if style not in chosen.values()), Style(colour, DASHES[at]))
     taken = set(chosen.values())
     free = [style for dash in DASHES for colour in COLOURS if (style := Style(colour, dash)) not in taken]
     every = cycle(free or [Style(COLOURS[0], DASHES[0])])
