@@ -19,12 +19,14 @@ def figure(traces: list[dict[str, Any]], title: str, x: str, y: str, **layout: A
     axes = {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}}
     for axis in ("xaxis", "yaxis"):
         axes[axis] |= layout.pop(axis, {})
-    return {"data": traces, "layout": {"title": {"text": title}, "legend": {"orientation": "h"}, **axes, **layout}}
+    legend = {"orientation": "h", "y": -0.25}  # below the title of the axis
+    return {"data": traces, "layout": {"title": {"text": title}, "legend": legend, **axes, **layout}}
 
 
 def progress(title: str, headline: str, best: Curve, values: Curve, *, log: bool) -> dict[str, Any]:
     """The headline metric over evaluations, and every evaluated value on an axis of its own."""
     traces = [line(headline, best, line={"shape": "hv", "width": 3}),
               line("value of each trial", values, mode="markers", yaxis="y2", marker={"size": 5, "opacity": 0.5})]
-    right = {"title": {"text": "value"}, "overlaying": "y", "side": "right", "showgrid": False}
+    right = {"title": {"text": "value"}, "overlaying": "y", "side": "right", "showgrid": False,
+             "tickmode": "auto"}
     return figure(traces, title, "evaluations", headline, yaxis={"type": "log"} if log else {}, yaxis2=right)

@@ -3,9 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from ..figures import Curve, figure, line
+from .problem import VectorProblem
+from .ranks import non_dominated_ranks
 
 MOST_SHOWN = 1000  # points of a front
+EXACT, FOUND = "#8c8c8c", "#1f77b4"  # the same in both panels, on light and dark
+
+
+def of(title: str, problem: VectorProblem, values: Tensor) -> dict[str, Any]:
+    """The best of `values` (n, m), beside the problem's exact front where it is known."""
+    best, front = values[non_dominated_ranks(values, enough=1) == 0], problem.front()
+    return fronts(title, problem.objective_names(), best[:MOST_SHOWN].tolist(),
+                  front.tolist() if front is not None else [])
 
 
 def fronts(title: str, names: Sequence[str], found: Sequence[Sequence[float]],
@@ -17,7 +29,8 @@ def fronts(title: str, names: Sequence[str], found: Sequence[Sequence[float]],
     for panel in range(panels):
         suffix = "" if panel == 0 else "2"
         axes = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "showlegend": panel == 0, "mode": "markers"}
-        shown = (("exact front", exact, {"size": 3, "opacity": 0.35}), ("found", found, {"size": 6}))
+        shown = (("exact front", exact, {"size": 3, "opacity": 0.5, "color": EXACT}),
+                 ("found", found, {"size": 6, "color": FOUND}))
         for name, points, style in shown:
             if points:
                 pairs = [(point[0], point[panel + 1]) for point in points]
@@ -34,5 +47,6 @@ def quality(title: str, curves: Mapping[str, Curve]) -> dict[str, Any]:
               for name, points in curves.items()]
     if len(curves) == 1:
         return figure(traces, title, "evaluations", next(iter(curves)))
-    right = {"title": {"text": "hypervolume"}, "overlaying": "y", "side": "right", "showgrid": False}
+    right = {"title": {"text": "hypervolume"}, "overlaying": "y", "side": "right", "showgrid": False,
+             "tickmode": "auto"}
     return figure(traces, title, "evaluations", "IGD", yaxis={"type": "log"}, yaxis2=right)

@@ -8,6 +8,7 @@ import torch
 from engines.core import BudgetSpent, Context, Method, MissingBackend, param
 
 from ..core.run import length
+from . import figures
 from .problem import VectorProblem
 from .run import REPORTS
 from .weights import weights
@@ -62,6 +63,8 @@ class Pymoo(Method):
                     context.progress(min(spent[1], total), total)
         except BudgetSpent:
             pass
-        values = problem.measure(torch.from_numpy(algorithm.pop.get("F")), context.poll)
+        found = torch.from_numpy(algorithm.pop.get("F"))
+        values = problem.measure(found, context.poll)
         rate = spent[1] / max(context.clock.seconds, 1e-9)
         context.finish(**values, evaluations_per_second=rate, generation_seconds=seconds / spent[1] * self.population)
+        context.save("front", figures.of(f"{self.title} on {problem.title}", problem, found))

@@ -13,7 +13,6 @@ from ..core.run import CHECKPOINT_SECONDS, length
 from . import figures
 from .algorithm import Algorithm, Population
 from .problem import VectorProblem
-from .ranks import non_dominated_ranks
 
 REPORTS = 40  # points of a curve over the whole run
 
@@ -107,12 +106,8 @@ class GenerationalRun:
         if self.seconds:
             costs |= {"generation_seconds": median(self.seconds), "selection_seconds": median(self.selection)}
         self.context.finish(**values, **costs)
-        best = self.population.values[non_dominated_ranks(self.population.values, enough=1) == 0]
-        front = self.problem.front()
-        names = self.problem.objective_names()
         title = f"{self.title} on {self.problem.title}"
-        self.context.save("front", figures.fronts(title, names, best[:figures.MOST_SHOWN].tolist(),
-                                                  front.tolist() if front is not None else []))
+        self.context.save("front", figures.of(title, self.problem, self.population.values))
         self.context.save("progress", figures.quality(title, self.curves))
 
     # -- leaving and coming back

@@ -250,7 +250,8 @@ class CachedSearch(Search):
                                             yaxis={"range": [0, 1]})}
         if self.best_curve:
             sign = self.objectives[0].sign
-            points = [(candidate, sign * loss) for candidate, loss in self.best_curve]
+            end = (float(self.candidates), self.best_curve[-1][1])
+            points = [(candidate, sign * loss) for candidate, loss in (*self.best_curve, end)]
             found["best-by-candidate"] = figures.figure(
                 [figures.line("best", points, line={"shape": "hv"})], "Best value by candidate, evaluated or not",
                 "candidates", self.objectives[0].name)

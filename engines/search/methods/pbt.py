@@ -270,8 +270,11 @@ class PBTSearch(Search):
             return objective.sign * self.told[trial.id].losses[0]
 
         title = "Every leg, joined to the one whose weights it goes on from"
-        found = {"lineage": figures.figure([joined([(trial, score(trial), parent, score(parent) if parent else None)
-                                                    for trial, parent in legs])], title, "step", objective.name)}
+        scores = [score(trial) for trial, _ in legs]
+        wide = bool(scores) and 0 < 100 * min(scores) < max(scores)  # else all but the first legs lie on the axis
+        tree = joined([(trial, score(trial), parent, score(parent) if parent else None) for trial, parent in legs])
+        found = {"lineage": figures.figure([tree], title, "step", objective.name,
+                                           yaxis={"type": "log"} if wide else {})}
         numbers = [parameter for parameter in self.space.parameters if isinstance(parameter, Float | Int)]
         for parameter in numbers[:MOST_FIGURES]:
             key = parameter.name
