@@ -204,5 +204,4 @@ class Narrowing(Search):
         lines = [figures.line(parameter.name, curves.get(f"spread/{parameter.name}", []))
                  for parameter in self.space.parameters[:20]]
         return {"distribution": figures.figure(
-            lines, "Cross-entropy method: spread of each parameter (deviation, or entropy of choices)", "evaluations",
-            "spread")}
+            lines, "Cross-entropy method: spread of each parameter", "evaluations", "deviation, or entropy of choices")}

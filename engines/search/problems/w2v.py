@@ -48,9 +48,9 @@ class Word2Vec(SearchProblem):
     id: ClassVar[str] = "w2v"
     title: ClassVar[str] = "Word vectors of Shakespeare"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("best", "", "max", "validation AUC of the recommended settings"),
+        Metric("best", "", "max", "validation AUC"),
         Metric("gain", "", "max", "above the default settings' validation AUC"),
-        Metric("test/auc", "", "max", "test AUC of the recommended settings"),
+        Metric("test/auc", "", "max", "test AUC of the recommended settings' vectors"),
         Metric("test/gain", "", "max", "above the default settings' test AUC"),
         Metric("switches", "", "min", "changes of the candidate"),
         Metric("unique", "", "min", "different candidates"),
@@ -100,7 +100,7 @@ class Word2Vec(SearchProblem):
         vectors, _ = self._train(trial.params, trial.seed, None)
         rows = [(word, nearest(vectors, text.words, word)) for word in reversed(WORDS) if word in text.words]
         return {"neighbours": {
-            "data": [{"type": "heatmap", "colorscale": "Blues", "zmin": 0, "zmax": 1,
+            "data": [{"type": "heatmap", "colorscale": "Blues", "reversescale": True,
                       "y": [word for word, _ in rows], "x": [str(place) for place in range(1, NEIGHBOURS + 1)],
                       "z": [[cosine for _, cosine in found] for _, found in rows],
                       "text": [[other for other, _ in found] for _, found in rows], "texttemplate": "%{text}",
