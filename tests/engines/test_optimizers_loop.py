@@ -111,7 +111,7 @@ def test_each_limit_ends_the_run_where_it_should(quick_run):
     assert 0.3 <= timed.cost["seconds"] < 1.5
     assert timed.series["lr"][1][-1] < 0.01  # the schedule followed the clock to its end
     both = quick_run("mlp-digits", "sgd", steps=10**6, seconds=0.2)
-    assert both.cost["seconds"] < 1.5 and 10 < len(both.series["loss"][0]) < 3000
+    assert both.cost["seconds"] < 1.5 and 1 < len(both.series["loss"][0]) < 3000
 
 
 @pytest.mark.parametrize("limit", ["bytes", "flops", "evaluations"])

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from assay.accounts.models import Project
 from assay.catalogue.models import Engine, Method
+from assay.claims.models import Claim
 from assay.experiments.models import Experiment
 from assay.web import draft, fields
 from django.test import Client
@@ -112,14 +113,15 @@ def test_the_problem_to_begin_with(editor: Client) -> None:
         return next(name for name in ("bowl", "cliff") if CHOSEN.format(name) in text)
 
     assert shown() == "bowl"  # descent does not accept the cliff
-    Engine.objects.update(claims=[{"statement": "nothing of it"}, {"statement": "On cliff (3 seeds) it is better."}])
+    for system, statement in (("a", "nothing of it"), ("b", "On cliff (3 seeds) it is better.")):
+        Claim.objects.create(engine_id="toy", system=system, statement=statement, seconds=1, parts=[], runs=0, specs=[])
     assert shown() == "cliff"
     assert editor.post("/experiments/new", form()).status_code == 302
     assert shown() == "bowl"  # the newest experiment's
     Experiment.objects.update(problem={"id": "gone"})
     assert shown() == "cliff" and shown("/experiments/new?engine=toy&problem=bowl") == "bowl"
     Experiment.objects.all().delete()
-    Engine.objects.update(claims=[])
+    Claim.objects.all().delete()
     Method.objects.update(accepts={"bowl": "too easy", "cliff": None})
     assert shown() == "cliff"
 
