@@ -226,6 +226,7 @@ def run() -> dict[str, float]:
 
     say("filling the store: a minute or two ...")
     filled = fill()
+    import assay.wsgi  # noqa: F401  what the web server does with its memory at its start
     board = Board(filled.user)
     found: dict[str, float] = {}
     for part in (compare, pareto, load, names):

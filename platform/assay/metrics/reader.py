@@ -125,18 +125,17 @@ def latest(
 ) -> dict[tuple[int, str], float]:
     """The value that each owner reported last under each of `keys`; a pair without points is absent."""
     table = schema.series
-    query = select(table.c.owner, table.c.key, table.c.last_bits).where(table.c.kind == kind, table.c.n > 0)
-    pairs: list[tuple[int, str]] = []
-    bits: list[int] = []
+    query = select(table.c.attempt, table.c.owner, table.c.key, table.c.last_bits).where(
+        table.c.kind == kind, table.c.n > 0)
+    rows: list[Any] = []
     with store.reading() as connection:
         for some in _slices(owners):
             for names in _slices(keys):
-                found = query.where(table.c.owner.in_(some), table.c.key.in_(names)).order_by(table.c.attempt)
-                for owner, key, last in connection.execute(found).all():
-                    pairs.append((owner, key))
-                    bits.append(last)
-    values = np.array(bits, np.int64).view(np.float64).tolist()
-    return dict(zip(pairs, values, strict=True))  # of several attempts the newest one's
+                rows += connection.execute(query.where(table.c.owner.in_(some), table.c.key.in_(names))).all()
+    if any(row[0] != rows[0][0] for row in rows):
+        rows.sort(key=itemgetter(0))  # of several attempts the newest one's
+    values = np.array([row[3] for row in rows], np.int64).view(np.float64).tolist()
+    return {(row[1], row[2]): value for row, value in zip(rows, values, strict=True)}
 
 
 def last_values(store: Store, owners: Sequence[int], kind: Kind = "run") -> "pyarrow.Table":
