@@ -75,13 +75,14 @@ def percent(mean: Floats, reference: int) -> Floats:
 def rows(groups: Sequence[Group], found: Moments, reference: int | None = None) -> list[dict[str, Any]]:
     """What the grid shows, in the order of `groups`."""
     means, spreads = found.mean.tolist(), found.spread.tolist()
+    spread = bool(np.isfinite(found.spread).any())  # of single runs there is none
     off = percent(found.mean, reference).tolist() if reference is not None else []
     made = []
     for at, group in enumerate(groups):
         row: dict[str, Any] = {"id": group.name, "name": group.name, "state": states(group.states),
                                "runs": sum(group.states.values()), "colour": group.style.colour,
                                "dash": group.style.dash, "href": group.address, "reference": at == reference}
-        numbers = [("c", means[at]), ("s", spreads[at])] + ([("d", off[at])] if off and at != reference else [])
+        numbers = [("c", means[at])] + ([("s", spreads[at])] if spread else []) + ([("d", off[at])] if off and at != reference else [])
         for letter, values in numbers:
             row |= {f"{letter}{place}": value for place, value in enumerate(values) if math.isfinite(value)}
         made.append(row)
