@@ -82,7 +82,11 @@ def rows(groups: Sequence[Group], found: Moments, reference: int | None = None) 
         row: dict[str, Any] = {"id": group.name, "name": group.name, "state": states(group.states),
                                "runs": sum(group.states.values()), "colour": group.style.colour,
                                "dash": group.style.dash, "href": group.address, "reference": at == reference}
-        numbers = [("c", means[at])] + ([("s", spreads[at])] if spread else []) + ([("d", off[at])] if off and at != reference else [])
+        numbers = [("c", means[at])]
+        if spread:
+            numbers.append(("s", spreads[at]))
+        if off and at != reference:
+            numbers.append(("d", off[at]))
         for letter, values in numbers:
             row |= {f"{letter}{place}": value for place, value in enumerate(values) if math.isfinite(value)}
         made.append(row)
