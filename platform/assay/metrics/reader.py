@@ -61,7 +61,7 @@ def keys(store: Store, owners: Sequence[int], kind: Kind = "run") -> dict[int, l
     with store.reading() as connection:
         for some in _slices(owners):
             query = select(table.c.owner, table.c.key).where(table.c.kind == kind, table.c.owner.in_(some))
-            for owner, key in connection.execute(query.distinct()):
+            for owner, key in connection.execute(query).all():  # several attempts' keys meet in the set
                 found[owner].add(key)
     return {owner: sorted(names) for owner, names in found.items()}
 
