@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 def run(stack: Stack) -> dict[str, Any]:
     """A finished run."""
     body = {"project": "demo", "name": "Machines", "engine": "optimizers", "problem": {"id": "mlp-digits"},
-            "methods": [{"id": "sgd"}], "seeds": [0], "budget": {"steps": 200}}
+            "methods": [{"id": "sgd"}], "seeds": [0], "budget": {"steps": 6000}}  # long: the page names the longest
     with httpx.Client(base_url=stack.url, headers=stack.headers(), trust_env=False, timeout=30) as api:
         answer = api.post("/api/v1/experiments", json=body)
         assert answer.status_code == 201, answer.text

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -284,7 +285,7 @@ def test_an_extension_is_as_long_as_it_says(lab: People, node: Node) -> None:
     """Also after the seconds ended a sweep long before its trials."""
     sweep = start(lab.editor, seconds=1000, trials=50)
     Baton().conduct_due()
-    past = timezone.now()
+    past = timezone.now() - timedelta(seconds=1)  # SQLite's clock counts milliseconds
     Sweep.objects.filter(pk=sweep.pk).update(deadline=past, wake_at=past)
     work(sweep, node, newly_born())
     sweep.refresh_from_db()
@@ -366,7 +367,7 @@ def test_a_limit_of_seconds(lab: People, node: Node) -> None:
     sweep = start(lab.editor, seconds=1000)
     Baton().conduct_due()
     assert Sweep.objects.get(pk=sweep.pk).wake_at is not None and due() == []
-    past = timezone.now()
+    past = timezone.now() - timedelta(seconds=1)  # SQLite's clock counts milliseconds
     Sweep.objects.filter(pk=sweep.pk).update(deadline=past, wake_at=past)
     Baton().conduct_due()
     assert due() == []
