@@ -16,17 +16,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from assay import wording
 from assay.experiments import submission
-from assay.experiments.models import Artifact, Run, State
+from assay.experiments.models import Run, State
 from assay.experiments.state import ENDED, cancel_queued
 from assay.metrics import reader
 from assay.metrics.store import Unavailable, store
-from assay.sweeps.definition import COST, configure
 from assay.sweeps.models import Leg, Outcome, SamplerState, Status, Sweep, Trial
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
@@ -34,7 +31,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from .database import Away, drop_connection
-from .recorder import CHECKPOINT
+from .searches import Unservable, restored
+from .trials import checkpoint, means, next_rung, plan, reached, value_of
 
 if TYPE_CHECKING:  # imports torch
     from engines.search.core.search import Search
@@ -97,10 +95,6 @@ class Round:
         return bool(self.heard or self.changed or self.cancelled or self.planned or self.asked or self.learned)
 
 
-class Unservable(Exception):
-    """The sampler cannot serve this sweep, or broke: no later try would go better."""
-
-
 class Baton:
     """Conducts sweeps from one thread. Live searches stay warm between rounds, each with the version it belongs to."""
 
@@ -155,7 +149,7 @@ class Baton:
     def _take(self, sweep: Sweep) -> "Search":
         """The live search at the sweep's version. It is kept again only when what follows was written."""
         version, search = self._live.pop(sweep.pk, (-1, None))
-        return search if search is not None and version == sweep.version else _restored(sweep)
+        return search if search is not None and version == sweep.version else restored(sweep)
 
     def _keep(self, sweep: Sweep, search: "Search") -> None:
         self._live[sweep.pk] = (sweep.version + 1, search)
@@ -191,13 +185,13 @@ class Baton:
         elif last.last_step is not None and last.last_step != trial.last_step:
             self._at_rung(sweep, search, trial, last, at)
         else:
-            _end(search, trial, _means(sweep, [leg.run for leg in legs]), at, leg=last)
+            _end(search, trial, means(sweep, [leg.run for leg in legs]), at, leg=last)
 
     def _failed(self, sweep: Sweep, search: "Search", trial: Trial, run: Run, at: Round) -> None:
         from engines.search.core.trial import Failure
 
         if run.state == State.CANCELLED and run.cancel_reason:
-            _end(search, trial, _reached(sweep, run), at, pruned=run.cancel_reason)
+            _end(search, trial, reached(sweep, run), at, pruned=run.cancel_reason)
         else:
             reason = f"{run.failure_kind or State(run.state).label.lower()}: {run.failure_message}".strip(": ")
             search.tell(trial.number, Failure(reason[:LONGEST_REASON]), attempt=run.attempt)
@@ -211,26 +205,26 @@ class Baton:
             return
         name, decision = sweep.objectives[0]["name"], "continue"
         for place, leg in enumerate(legs):
-            value = _value(leg.run, name)
+            value = value_of(leg.run, name)
             if leg.pk in at.heard and value is not None and decision == "continue":
                 decision = search.report(trial.number, place, value)
         if decision != "continue":
             reason = f"pruned after {len(legs) - len(under_way)} of {len(legs)} seeds"
             _cancel(under_way, reason, at)
             ended = [leg.run for leg in legs if leg not in under_way]
-            _end(search, trial, _means(sweep, ended), at, pruned=reason)
+            _end(search, trial, means(sweep, ended), at, pruned=reason)
 
     def _at_rung(self, sweep: Sweep, search: "Search", trial: Trial, leg: Leg, at: Round) -> None:
         """A trial that pauses at rungs has come to one: it goes on from its checkpoint, or waits."""
-        value, step = _value(leg.run, sweep.objectives[0]["name"]), leg.last_step or 0
+        value, step = value_of(leg.run, sweep.objectives[0]["name"]), leg.last_step or 0
         if value is not None and search.report(trial.number, step, value) == "continue":
-            until = _next_rung(sweep, step, trial.last_step)
-            run = _plan(sweep, [trial], [leg.seed])[0]
-            run.resume_from = _checkpoint(leg.run)
+            until = next_rung(sweep, step, trial.last_step)
+            run = plan(sweep, [trial], [leg.seed])[0]
+            run.resume_from = checkpoint(leg.run)
             at.planned.append((trial, run, until))
             at.learned = True
         else:
-            _end(search, trial, _means(sweep, [leg.run]), at, leg=leg, pruned=f"paused at step {step}")
+            _end(search, trial, means(sweep, [leg.run]), at, leg=leg, pruned=f"paused at step {step}")
 
     # -- proposing ---------------------------------------------------------------------------------
 
@@ -260,7 +254,7 @@ class Baton:
             at.asked.append(trial)
             seeds = [one.seed] if one.group is not None else list(sweep.experiment.seeds)
             try:
-                runs = _plan(sweep, [trial] * len(seeds), seeds)
+                runs = plan(sweep, [trial] * len(seeds), seeds)
             except submission.Invalid as invalid:
                 reason = "; ".join(f"{name.partition('.')[2]}: {text}" for name, text in invalid.fields.items())
                 search.tell(one.id, Failure(reason[:LONGEST_REASON]))
@@ -269,7 +263,7 @@ class Baton:
                 continue
             for run in runs:
                 run.resume_from_id = trial.parent_id
-                at.planned.append((trial, run, _next_rung(sweep, first, last)))
+                at.planned.append((trial, run, next_rung(sweep, first, last)))
 
     # -- watching ----------------------------------------------------------------------------------
 
@@ -372,115 +366,13 @@ def _give_up(sweep: Sweep, message: str) -> None:
             sweep.trials.filter(outcome=Outcome.RUNNING).update(outcome=Outcome.CANCELLED, ended_at=Now())
 
 
-# -- the search ------------------------------------------------------------------------------------------
-
-
-def begin(sweep: Sweep) -> "Search":
-    """A new search for the sweep. Raises `Unservable` with what its sampler says."""
-    from pydantic import ValidationError
-
-    from engines.core.errors import InvalidSpec
-    from engines.core.registry import engine
-    from engines.search.core.pruner import PRUNERS
-    from engines.search.core.space import SearchSpace
-    from engines.search.core.trial import Constraint, Objective
-
-    _one_thread()
-    try:
-        options = {key: value for key, value in sweep.sampler.items() if key != "id"}
-        sampler: Any = engine("search").methods[sweep.sampler["id"]](**options)
-        search: Search = sampler.begin(
-            SearchSpace.from_json(sweep.space), [Objective(**one) for one in sweep.objectives],
-            [Constraint(**one) for one in sweep.constraints], seed=sweep.experiment.seeds[0])
-        if sweep.pruner:
-            search.pruner = PRUNERS[sweep.pruner["id"]](
-                **{key: value for key, value in sweep.pruner.items() if key != "id"})
-    except KeyError as error:
-        raise Unservable(f"this worker has no sampler or pruner {error}") from None
-    except (InvalidSpec, ValidationError, ValueError) as error:
-        raise Unservable(str(error)) from None
-    return search
-
-
-def _restored(sweep: Sweep) -> "Search":
-    search = begin(sweep)
-    content = SamplerState.objects.filter(sweep=sweep).values_list("content", flat=True).first()
-    if content is not None:
-        search.restore(json.loads(content))
-    return search
-
-
-@cache
-def _one_thread() -> None:
-    """Once: a sampler's matrices are small, and the cores belong to the runs."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    torch.set_num_threads(1)
-    threadpool_limits(1)
-
-
-# -- trials ------------------------------------------------------------------------------------------------
-
-
-def _plan(sweep: Sweep, trials: Sequence[Trial], seeds: Sequence[int]) -> list[Run]:
-    """The unsaved runs of trials, each with one seed. Raises `submission.Invalid`."""
-    experiment, specs = sweep.experiment, []
-    for trial, seed in zip(trials, seeds, strict=True):
-        problem, method = configure(experiment.problem, experiment.methods, trial.params)
-        specs.append({"problem": problem, "method": method, "seed": seed, "budget": experiment.budget,
-                      "resources": experiment.resources})
-    runs = submission.plan(experiment.engine, specs, experiment.priority)
-    for trial, run in zip(trials, runs, strict=True):
-        run.label = label(trial)
-    return runs
-
-
-def label(trial: Trial) -> str:
-    """`#12 lr=0.01 rule=plain`, at most 300 characters."""
-    text = " ".join([f"#{trial.number}", *(f"{name}={wording.show(value)}" for name, value in trial.params.items())])
-    return text if len(text) <= 300 else text[:299] + "…"
-
-
-def _next_rung(sweep: Sweep, step: int, end: int | None) -> int | None:
-    """Where a leg from `step` ends: at the next rung of a pruner that pauses there, else where the trial does."""
-    pruner = sweep.pruner or {}
-    if not pruner.get("pause"):
-        return end
-    rung, last = int(pruner["min_steps"]), end if end is not None else int(sweep.experiment.budget.get("steps", 0))
-    while rung <= step:
-        rung *= int(pruner["eta"])
-    return rung if rung < last else end
-
-
-def _value(run: Run, name: str) -> float | None:
-    """A metric or cost of a run that ended; None where it has none that is finite."""
-    value = run.cost.get(name.removeprefix(COST)) if name.startswith(COST) else run.summary.get(name)
-    return float(value) if value is not None else None
-
-
-def _means(sweep: Sweep, runs: Sequence[Run]) -> dict[str, float]:
-    """Objectives and constraints, averaged over the seeds; one that a run lacks is absent."""
-    names = [one["name"] for one in (*sweep.objectives, *sweep.constraints)]
-    found = {name: [value for run in runs if (value := _value(run, name)) is not None] for name in names}
-    return {name: fmean(values) for name, values in found.items() if len(values) == len(runs)}
-
-
-def _reached(sweep: Sweep, run: Run) -> dict[str, float]:
-    """What a run that was pruned had reached: the last finite value of the objective's curve."""
-    name = sweep.objectives[0]["name"]
-    values = [value for value in reader.series(store(), run.pk, name).values.tolist() if math.isfinite(value)]
-    return {name: values[-1]} if values else {}
-
-
-def _checkpoint(run: Run) -> Artifact | None:
-    return Artifact.objects.filter(run=run, name=CHECKPOINT).order_by("-attempt").first()
+# -- endings -------------------------------------------------------------------------------------------
 
 
 def _end(search: "Search", trial: Trial, values: dict[str, float], at: Round, *, leg: Leg | None = None,
          pruned: str = "") -> None:
     """Tell the search what a trial found; what it makes of it (a value that is missing is a failure) stands."""
-    made = _checkpoint(leg.run) if leg is not None and leg.last_step is not None else None
+    made = checkpoint(leg.run) if leg is not None and leg.last_step is not None else None
     step = leg.last_step if leg is not None and leg.last_step is not None else None
     search.tell(trial.number, values, step=step, checkpoint=str(made.pk) if made else None, partial=bool(pruned))
     told = search.told[trial.number]
