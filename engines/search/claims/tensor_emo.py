@@ -119,5 +119,5 @@ claim = Claim(
              seeds("tensor-nsga3", "pymoo-nsga3", "tensor-moead", "tensor-hype", of=CONTROL_SEEDS, problem=PENDULUM,
                    evaluations=91 * 50), control),
     ],
-    seconds=300.0,
+    seconds=120.0,
 )
