@@ -19,7 +19,7 @@ from django.contrib.sessions.models import Session
 from django.db.models import Count
 from django.db.models.functions import Now
 
-from . import queue
+from . import heartbeat, queue
 from .database import Away, drop_connection
 from .judging import Judge
 
@@ -103,6 +103,7 @@ def run_forever(stop: threading.Event) -> None:
             if now - pruned > PRUNE_EVERY:
                 pruned = now
                 prune()
+            heartbeat.beat()
         except Away as error:
             logger.warning("database away: %s", str(error).strip().split("\n", 1)[0])
             drop_connection()

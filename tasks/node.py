@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
-from . import queue
+from . import cgroup, queue
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pydantic", "celery", "Django")
 
@@ -37,7 +37,7 @@ def register(name: str, *, slots: int, queues: list[str], labels: list[str], des
             queue.take_back(run, f"worker {name} started anew")
     node.hostname, node.pid = socket.gethostname(), os.getpid()
     node.slots, node.queues, node.labels = slots, queues, labels
-    node.cores, node.memory = max(slots, usable_cores()), psutil.virtual_memory().total
+    node.cores, node.memory = max(slots, usable_cores()), usable_memory()
     node.offers = {f"{one['id']}/{method['id']}": method["version"] for one in description for method in one["methods"]}
     node.problems = {
         f"{one['id']}/{problem['id']}": problem["version"] for one in description for problem in one["problems"]
@@ -80,12 +80,19 @@ def goodbye(node: Node) -> None:
 
 def usable_cores() -> int:
     """Of this process: less than the machine's in a container or under taskset."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, int(cgroup.cores() or cores)))
+
+
+def usable_memory() -> int:
+    """Bytes: the machine's, or what its container may use."""
+    total: int = psutil.virtual_memory().total
+    return min(total, cgroup.memory() or total)
 
 
 def default_memory(slots: int) -> int:
     """Bytes that a run may use which names no limit itself."""
-    return settings.RUN_MEMORY_MB * 2**20 or psutil.virtual_memory().total // slots
+    return settings.RUN_MEMORY_MB * 2**20 or usable_memory() // slots
 
 
 def version() -> str:

@@ -18,7 +18,7 @@ from assay.metrics.store import store
 from django.conf import settings
 from django.db import close_old_connections
 
-from . import app, child, queue, telemetry
+from . import app, child, heartbeat, queue, telemetry
 from . import node as nodes
 from .conductor import Conductor
 from .database import Away, drop_connection, persist
@@ -201,6 +201,7 @@ class Worker:
                     renewed = now
                 if now - beaten >= HEARTBEAT_SECONDS:
                     nodes.beat(self.node)
+                    heartbeat.beat()
                     beaten = now
             except Away as error:
                 logger.warning("leases not renewed, database away: %s", str(error).strip().split("\n", 1)[0])

@@ -5,6 +5,7 @@ import os
 import secrets
 import tempfile
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -43,13 +44,8 @@ def words(name: str, default: str = "") -> list[str]:
 
 def secret(name: str, file: Path) -> str:
     """The variable, else the content of the file `<name>_FILE` names, else a key made once and kept in `file`."""
-    if value := text(name):
+    if value := text(name) or from_file(f"{name}_FILE"):
         return value
-    if path := text(f"{name}_FILE"):
-        try:
-            return Path(path).read_text().strip()
-        except OSError as error:
-            raise ImproperlyConfigured(f"{name}_FILE={path}: {error.strerror}") from None
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         scratch = file.with_suffix(f".{os.getpid()}")
@@ -61,6 +57,33 @@ def secret(name: str, file: Path) -> str:
             pass
         scratch.unlink()
     return file.read_text().strip()
+
+
+def from_file(name: str) -> str:
+    """The content of the file that the variable names; "" without one."""
+    if not (path := text(name)):
+        return ""
+    try:
+        content = Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise ImproperlyConfigured(f"{name}={path}: {reason}") from None
+    if not content:
+        raise ImproperlyConfigured(f"{name}={path}: the file is empty")
+    return content
+
+
+def database(name: str, default: str = "") -> str:
+    """A database's address; the password may come from a file (DATABASE_PASSWORD_FILE for DATABASE_URL)."""
+    url, file = text(name, default), f"{name.removesuffix('_URL')}_PASSWORD_FILE"
+    if not (password := from_file(file)):
+        return url
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    if not user or ":" in user:
+        raise ImproperlyConfigured(f"{file} is set: {name} must then name a user and no password, "
+                                   "like postgresql://user@host/name")
+    return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}").geturl()
 
 
 def broker_socket(home: Path) -> Path:

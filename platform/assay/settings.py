@@ -74,8 +74,8 @@ TEMPLATES = [
 
 # -- where things are kept -----------------------------------------------------------------------------
 
-DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{ASSAY_HOME / 'assay.sqlite3'}")
-METRICS_URL = env.text("METRICS_URL")
+DATABASE_URL = env.database("DATABASE_URL", f"sqlite:///{ASSAY_HOME / 'assay.sqlite3'}")
+METRICS_URL = env.database("METRICS_URL")
 if not METRICS_URL:  # beside SQLite a sibling file (two writers at once), within PostgreSQL the same database
     sqlite = DATABASE_URL.startswith("sqlite:")
     METRICS_URL = DATABASE_URL.rpartition("/")[0] + "/metrics.sqlite3" if sqlite else DATABASE_URL
@@ -114,6 +114,7 @@ RUN_MEMORY_MB = env.number("RUN_MEMORY_MB", 0)  # 0: the node's memory divided b
 RUN_WALL_SECONDS = env.number("RUN_WALL_SECONDS", 24 * 3600, least=1)
 RUN_LOG_BYTES = env.number("RUN_LOG_BYTES", 10 * 2**20, least=1024)
 RUN_ARTIFACT_BYTES = env.number("RUN_ARTIFACT_BYTES", 2**30)
+HEARTBEAT_FILE = env.text("HEARTBEAT_FILE")
 
 # -- who may come in -----------------------------------------------------------------------------------
 

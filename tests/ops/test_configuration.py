@@ -10,7 +10,7 @@ import pytest
 
 from tests.stack import ROOT, environment
 
-READ = re.compile(r"""(?:env\.(?:text|flag|number|rate|words|secret)|os\.environ\.get|os\.getenv)\("""
+READ = re.compile(r"""(?:env\.(?:text|flag|number|rate|words|secret|database)|os\.environ\.get|os\.getenv)\("""
                   r"""\s*"([A-Z][A-Z_]+)"|os\.environ\["([A-Z][A-Z_]+)"\](?!\s*[=,])""")
 OURS = ("platform", "tasks", "engines", "dashboards")
 NOT_SETTINGS = {"PYTHONPATH"}  # passed on to children
@@ -28,7 +28,7 @@ def variables() -> set[str]:
     for folder in OURS:
         for file in (ROOT / folder).rglob("*.py"):
             found |= {one or other for one, other in READ.findall(file.read_text())}
-    return found | {"SECRET_KEY_FILE"}  # every secret may be a file
+    return found | {"SECRET_KEY_FILE", "DATABASE_PASSWORD_FILE", "METRICS_PASSWORD_FILE"}  # secrets may be files
 
 
 def test_the_table_and_the_code_name_the_same_variables() -> None:
