@@ -1,10 +1,12 @@
 """Reading settings from environment variables; an error names the variable and what would be right."""
 
 import hashlib
+import importlib.util
 import os
 import secrets
 import tempfile
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -84,6 +86,35 @@ def database(name: str, default: str = "") -> str:
         raise ImproperlyConfigured(f"{file} is set: {name} must then name a user and no password, "
                                    "like postgresql://user@host/name")
     return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}").geturl()
+
+
+def issuer(name: str) -> str:
+    """The https address of an identity provider, or nothing. On this machine http will do."""
+    value = text(name)
+    parts = urlsplit(value)
+    local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if value and (not parts.hostname or not (local or parts.scheme == "https") or parts.query or parts.fragment):
+        raise ImproperlyConfigured(f"{name}={value!r}: give the issuer's address, like https://login.example.org/realm")
+    if len(value) > 200:
+        raise ImproperlyConfigured(f"{name}: give at most 200 characters")
+    return value
+
+
+def storage(bucket: str, *, endpoint: str, region: str, prefix: str) -> dict[str, Any]:
+    """Django's storage of artifacts: a bucket where one is named, else the folder `MEDIA_ROOT`."""
+    if not bucket:
+        if endpoint or region or prefix:
+            raise ImproperlyConfigured("ARTIFACTS_S3_BUCKET: not set, but another of ARTIFACTS_S3_... is")
+        return {"BACKEND": "django.core.files.storage.FileSystemStorage"}
+    if importlib.util.find_spec("storages") is None or importlib.util.find_spec("boto3") is None:
+        raise ImproperlyConfigured("ARTIFACTS_S3_BUCKET: a bucket needs pip install 'django-storages[s3]'")
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        raise ImproperlyConfigured(f"ARTIFACTS_S3_ENDPOINT={endpoint!r}: give a URL like https://s3.example.org")
+    if prefix.startswith("/"):
+        raise ImproperlyConfigured(f"ARTIFACTS_S3_PREFIX={prefix!r}: give it without a slash at its start")
+    options = {"bucket_name": bucket, "endpoint_url": endpoint or None, "region_name": region or None,
+               "location": prefix}
+    return {"BACKEND": "assay.bucket.Bucket", "OPTIONS": options}
 
 
 def broker_socket(home: Path) -> Path:

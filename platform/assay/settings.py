@@ -8,6 +8,7 @@ from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from . import environment as env
+from .postgres import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSAY_HOME = Path(env.text("ASSAY_HOME", str(ROOT / "var"))).resolve()
@@ -90,15 +91,22 @@ if BACKEND.endswith("sqlite3"):
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
-elif not BACKEND.endswith("postgresql"):
+elif BACKEND.endswith("postgresql"):
+    DATABASES["default"]["OPTIONS"] = PATIENCE | DATABASES["default"].get("OPTIONS", {})
+    DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True  # a pooler would lose them
+else:
     raise ImproperlyConfigured("DATABASE_URL: use sqlite:/// or postgresql://")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.text("REDIS_URL", f"redis+socket://{env.broker_socket(ASSAY_HOME)}")
 DATA_ROOT = Path(env.text("DATA_ROOT", str(ASSAY_HOME / "data"))).resolve()
 MEDIA_ROOT = Path(env.text("MEDIA_ROOT", str(ASSAY_HOME / "media"))).resolve()
+ARTIFACTS_S3_BUCKET = env.text("ARTIFACTS_S3_BUCKET")
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": env.storage(
+        ARTIFACTS_S3_BUCKET, endpoint=env.text("ARTIFACTS_S3_ENDPOINT"), region=env.text("ARTIFACTS_S3_REGION"),
+        prefix=env.text("ARTIFACTS_S3_PREFIX"),
+    ),
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 STATIC_URL = "/static/"
@@ -137,7 +145,7 @@ LOGOUT_REDIRECT_URL = "login"
 SESSION_COOKIE_AGE = 14 * 86400
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 2**20
-API_RATE = env.rate("API_RATE", "3000/min")  # requests of one user, in each web process
+API_RATE = env.rate("API_RATE", "3000/min")  # requests of one user
 
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"

@@ -10,7 +10,7 @@ from assay.accounts.permissions import visible_projects
 from assay.experiments.models import Artifact
 
 from .auth import caller
-from .errors import ERRORS
+from .errors import ERRORS, ErrorOut
 from .schemas import Id
 
 router = Router(tags=["artifacts"])
@@ -22,13 +22,16 @@ HARMLESS = frozenset({
 BINARY = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 
 
-@router.get("/{int:id}/content", response={200: None, **ERRORS}, openapi_extra={"responses": {200: BINARY}})
+@router.get("/{int:id}/content", response={200: None, **ERRORS, 503: ErrorOut},
+            openapi_extra={"responses": {200: BINARY}})
 def get_content(request: HttpRequest, id: Id) -> FileResponse:
     """The file, always as a download."""
     seen = Artifact.objects.filter(run__experiment__project__in=visible_projects(caller(request).user))
     artifact = seen.filter(pk=id).first()
     if artifact is None:
         raise Http404
+    # From a bucket, too, it comes through here: a page's scripts may ask no other host, and who may see a run need not
+    # reach the bucket.
     try:
         content = default_storage.open(artifact.storage_name)
     except FileNotFoundError:
@@ -36,6 +39,7 @@ def get_content(request: HttpRequest, id: Id) -> FileResponse:
     kind = artifact.media_type if artifact.media_type in HARMLESS else "application/octet-stream"
     name = re.sub(r"[\x00-\x1f\x7f/\\]", "_", artifact.name)
     response = FileResponse(content, as_attachment=True, filename=name, content_type=kind)
+    response.setdefault("Content-Length", str(artifact.size))  # a stream does not tell
     response["X-Content-Type-Options"] = "nosniff"
     response["Content-Security-Policy"] = "default-src 'none'; sandbox"
     return response

@@ -1,5 +1,7 @@
 """What was asked for, and what came of it."""
 
+import uuid
+
 from django.conf import settings
 from django.db import models
 
@@ -135,8 +137,15 @@ class Move(models.Model):
         return f"{self.run_id}: {self.old} -> {self.new}"
 
 
+def new_key() -> str:
+    return uuid.uuid4().hex
+
+
 class Artifact(models.Model):
-    """A file a run left. It lies at `MEDIA_ROOT/artifacts/<run id>/<id>`: paths are built of ids only."""
+    """A file a run left. It lies in the storage at `artifacts/<run id>/<key>`: nobody's text is in a path.
+
+    The file is written first, under a key that never comes again, and the row last: no row is without its whole file.
+    """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="artifacts")
     attempt = models.PositiveIntegerField()
@@ -144,7 +153,9 @@ class Artifact(models.Model):
     media_type = models.CharField(max_length=100)
     size = models.BigIntegerField(help_text="bytes")
     sha256 = models.CharField(max_length=64)
+    key = models.CharField(max_length=32, default=new_key, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
+    removed_at = models.DateTimeField(null=True, editable=False, help_text="its file is gone since; this row tells")
 
     class Meta:
         ordering = ("name",)
@@ -155,8 +166,8 @@ class Artifact(models.Model):
 
     @property
     def storage_name(self) -> str:
-        """The name in the default storage: ids only."""
-        return f"artifacts/{self.run_id}/{self.pk}"
+        """The name in the default storage."""
+        return f"artifacts/{self.run_id}/{self.key}"
 
 
 class LogChunk(models.Model):

@@ -1,6 +1,10 @@
 """Reading what a run printed."""
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from django.db.models import QuerySet
 
 from .models import LogChunk, Run
 
@@ -17,6 +21,14 @@ class Piece:
     more: bool
 
 
+def _in_portions(found: QuerySet[LogChunk, tuple[int, str]], size: int = 16) -> Iterator[tuple[int, str]]:
+    """Not `iterator`: PostgreSQL's driver would read all of a log before its first row."""
+    for start in itertools.count(0, size):
+        yield from (rows := list(found[start:start + size]))
+        if len(rows) < size:
+            return
+
+
 def tail(run: Run, after: int = 0, *, attempt: int | None = None) -> Piece:
     """What `attempt` (the newest by default) printed from byte `after` on, at most about 256 KB.
 
@@ -30,7 +42,7 @@ def tail(run: Run, after: int = 0, *, attempt: int | None = None) -> Piece:
     position = after
     more = False
     found = chunks.filter(offset__gte=before or 0).order_by("offset").values_list("offset", "text")
-    for offset, text in found.iterator(chunk_size=16):
+    for offset, text in _in_portions(found):
         content = text.encode()[max(after - offset, 0):]
         if not content:
             continue

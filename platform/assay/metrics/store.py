@@ -15,12 +15,13 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from assay.postgres import GIVE_UP, PATIENCE
+
 from .schema import KEY_LENGTH
 
 Kind = Literal["run", "node"]
 KINDS: tuple[Kind, ...] = ("run", "node")
 WAIT_SECONDS = 30  # for another process's write to SQLite
-CONNECT_SECONDS = 10
 UPGRADE_LOCK = 0x6173736179  # any number that nobody else locks by
 
 # What a caller sees while the database is away or full; writing again later is then right.
@@ -131,7 +132,15 @@ def _driver_url(url: str) -> URL:
 
 
 def _postgresql_engine(url: URL) -> Engine:
-    return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS})
+    engine = create_engine(url, pool_pre_ping=True, connect_args=PATIENCE | {"prepare_threshold": None})
+
+    @event.listens_for(engine, "connect")
+    def begin_session(connection: Any, _record: Any) -> None:
+        connection.autocommit = True
+        connection.execute(GIVE_UP)
+        connection.autocommit = False
+
+    return engine
 
 
 def _sqlite_engine(url: URL) -> Engine:
