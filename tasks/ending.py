@@ -53,10 +53,10 @@ def judge(facts: Facts) -> Ending:
     said = facts.said or {}
     if facts.stop is Stop.LOST:
         return Ending(None)
-    if facts.problem:
-        return Ending(State.FAILED, "crashed", facts.problem)
+    if facts.problem:  # while a run is stopped, what could not be kept is not what ended it
+        return _stopped(facts, facts.stop) if facts.stop else Ending(State.FAILED, "crashed", facts.problem)
     if said.get("state") == "succeeded":
-        return Ending(State.SUCCEEDED, summary=said["summary"], cost=said["cost"], provenance=said["provenance"])
+        return Ending(State.SUCCEEDED, summary=said["summary"], cost=said["cost"])
     if facts.stop is not None:
         return _stopped(facts, facts.stop)
     if said.get("state") == "failed":

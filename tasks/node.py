@@ -1,8 +1,10 @@
 """The worker's own row in the fleet."""
 
+import logging
 import os
 import platform
 import socket
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,22 @@ from assay.experiments.models import Run, State
 from assay.fleet.models import Device, Node
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from . import cgroup, queue
 
+logger = logging.getLogger(__name__)
+CLOCK_SECONDS = 5.0  # by which a clock may differ from the database's
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pydantic", "celery", "Django")
 
 
 class NameTaken(Exception):
     """Another worker of this name is alive."""
+
+
+class Replaced(Exception):
+    """While this worker was cut off another one took its name, or somebody deleted its row."""
 
 
 @transaction.atomic
@@ -55,6 +64,7 @@ def register(name: str, *, slots: int, queues: list[str], labels: list[str], des
         Device.objects.update_or_create(node=node, index=gpu["index"],
                                         defaults={key: gpu[key] for key in ("name", "uuid", "memory")})
     node.refresh_from_db()
+    _warn_of_clock(node)
     return node
 
 
@@ -68,14 +78,29 @@ def _check_free(node: Node) -> None:
                     "choose another --name")
 
 
+def _warn_of_clock(node: Node) -> None:
+    """Leases go by the database's clock, but what a node measures of itself carries its own times."""
+    ahead = time.time() - node.started_at.timestamp() if node.started_at else 0.0
+    if abs(ahead) > CLOCK_SECONDS:
+        logger.warning("this machine's clock is %.0f s %s the database's: runs do not mind, but the times of its "
+                       "telemetry are wrong; keep clocks right with NTP", abs(ahead), "before" if ahead > 0 else "behind")
+
+
+def _ours(node: Node) -> QuerySet[Node]:
+    """The node's row while it is the one that this worker registered."""
+    return Node.objects.filter(pk=node.pk, hostname=node.hostname, pid=node.pid)
+
+
 def beat(node: Node) -> None:
-    """Say that this node lives, and learn whether somebody wants it drained."""
-    Node.objects.filter(pk=node.pk).update(heartbeat_at=Now(), stopped=False)
+    """Say that this node lives, and learn whether somebody wants it drained. Raises `Replaced`."""
+    if not _ours(node).update(heartbeat_at=Now(), stopped=False):
+        raise Replaced(f"another worker has taken the name {node.name!r}, or its row was deleted: start it again, "
+                       "with another --name where two machines have the same")
     node.refresh_from_db(fields=["draining"])
 
 
 def goodbye(node: Node) -> None:
-    Node.objects.filter(pk=node.pk).update(stopped=True, heartbeat_at=Now())
+    _ours(node).update(stopped=True, heartbeat_at=Now())
 
 
 def usable_cores() -> int:

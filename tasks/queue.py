@@ -5,13 +5,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from assay.experiments.models import Run, State
+from assay.experiments.models import Move, Run, State
 from assay.experiments.state import move
 from assay.fleet.models import Node
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Now
+
+STARTS = 100  # last ones that are looked at for whose turn it is
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Seen(NamedTuple):
 def acquire(node: Node, free: Free) -> Run | None:
     """The best queued run that `node` can serve now, moved to running on it; None when there is none.
 
-    Best: priority, then the user with the fewest running runs, then age. Two nodes never get the same attempt.
+    Best: priority, then the user with the fewest running runs, of those the one whose last run was started longest
+    ago, then age. Two nodes never get the same attempt.
     """
     if free.closed or node.draining:
         return None
@@ -87,13 +90,26 @@ def _in_portions(found: QuerySet[Any, Any], size: int = 200) -> Iterator[Any]:
 
 def waiting(node: Node) -> QuerySet[Run, Any]:
     """The queued runs of the node's queues, best first, as rows of `Waiting`."""
-    busy = Run.objects.filter(state=State.RUNNING).values_list("experiment__owner").annotate(Count("pk"))
-    shares = [When(experiment__owner=owner, then=Value(count)) for owner, count in busy]
     queued = Run.objects.filter(state=State.QUEUED, queue__in=node.queues)
-    if shares:  # PostgreSQL orders by no constant
-        queued = queued.annotate(share=Case(*shares, default=Value(0), output_field=IntegerField()))
-    order = ("-priority", "share", "pk") if shares else ("-priority", "pk")
+    order = ["-priority", "pk"]
+    if ranks := turns():  # PostgreSQL orders by no constant
+        whens = [When(experiment__owner=owner, then=Value(rank)) for owner, rank in ranks.items()]
+        queued = queued.annotate(turn=Case(*whens, default=Value(0), output_field=IntegerField()))
+        order.insert(1, "turn")
     return queued.order_by(*order).values_list("pk", "engine", "problem", "method", "version", "spec__resources")
+
+
+def turns() -> dict[int, int]:
+    """Users by how soon it is their turn, from 1; who is not named comes before all of them.
+
+    Only counting what runs would give a single slot, which is free whenever it looks, to the oldest runs for ever.
+    """
+    busy = dict(Run.objects.filter(state=State.RUNNING).order_by().values_list("experiment__owner")
+                .annotate(Count("pk")))
+    starts = Move.objects.filter(new=State.RUNNING).order_by("-pk").values_list("run__experiment__owner", flat=True)
+    last = {owner: -place for place, owner in reversed(list(enumerate(starts[:STARTS])))}  # the newest start counts
+    owners = sorted({*busy, *last}, key=lambda owner: (busy.get(owner, 0), last.get(owner, -STARTS)))
+    return {owner: rank for rank, owner in enumerate(owners, 1)}
 
 
 def serves(node: Node, run: Waiting) -> bool:

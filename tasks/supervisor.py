@@ -15,7 +15,6 @@ from assay.experiments.state import move
 from assay.metrics.store import Batch
 from assay.sweeps.models import Leg
 from django.conf import settings
-from django.core.files.storage import default_storage
 
 from . import artifacts, child, queue, wire
 from .database import persist
@@ -205,19 +204,21 @@ class Attempt:
     def _keep(self, header: dict[str, Any]) -> None:
         path = self._own(header["file"])
         try:
-            persist(lambda: artifacts.keep(self.run.pk, self.run.attempt, header["name"], header["media_type"], path),
-                    self._stopping)
+            artifacts.keep(self.run.pk, self.run.attempt, header["name"], header["media_type"], path,
+                           stopping=self._stopping, give_up=self._is_stopped)
         except OSError as error:
             self._problem = f"artifact {header['name']!r} could not be kept: {error.strerror or error}"
             self._kill_at = 0.0
+
+    def _is_stopped(self) -> bool:
+        return self.stopped is not None
 
     def _begin_at_checkpoint(self) -> None:
         """The first attempt of a run that goes on from another's checkpoint."""
         source = self.run.resume_from
         if source is None or (self.folder / CHECKPOINT).exists():
             return
-        with default_storage.open(source.storage_name) as stored, (self.folder / CHECKPOINT).open("wb") as file:
-            shutil.copyfileobj(stored, file)
+        artifacts.fetch(source, self.folder / CHECKPOINT, give_up=self._is_stopped)
         os.link(self.folder / CHECKPOINT, self.folder / KEPT)
 
     def _keep_checkpoint(self, step: int) -> None:

@@ -46,13 +46,14 @@ class Worker:
         self._held: dict[tuple[int, int], Attempt] = {}
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="slot")
+        self.failure: nodes.Replaced | None = None
 
     def stop(self) -> None:
         self.stopping.set()
         app.bell.ring()
 
     def run(self) -> None:
-        """Raises `node.NameTaken` when another worker of this name is alive."""
+        """Raises `node.NameTaken` when another worker of this name is alive, `node.Replaced` when one takes it."""
         try:
             self._begin()
         except BaseException:
@@ -72,6 +73,8 @@ class Worker:
             self._dispatch()
         finally:
             self._end(threads)
+        if self.failure:
+            raise self.failure
 
     # -- beginning and end -------------------------------------------------------------------------
 
@@ -206,6 +209,9 @@ class Worker:
             except Away as error:
                 logger.warning("leases not renewed, database away: %s", str(error).strip().split("\n", 1)[0])
                 drop_connection()
+            except nodes.Replaced as error:
+                self.failure = error
+                self.stop()
             except Exception:
                 logger.exception("keeping leases")
         drop_connection()
@@ -248,7 +254,7 @@ class Worker:
 
 
 def serve(*, name: str, slots: int, queues: list[str], labels: list[str]) -> None:
-    """Run a worker in this process until SIGTERM or SIGINT. Raises `node.NameTaken`."""
+    """Run a worker in this process until SIGTERM or SIGINT. Raises what `Worker.run` does."""
     worker = Worker(name=name, slots=slots, queues=queues, labels=labels)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())

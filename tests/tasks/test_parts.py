@@ -4,6 +4,7 @@ import io
 import os
 import resource
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -281,6 +282,11 @@ def test_telemetry_does_not_fill_the_memory(metrics: Store, tmp_path: Path, monk
 # -- artifacts -----------------------------------------------------------------------------------------
 
 
+def keep(run: Run, attempt: int, file: Path) -> Artifact | None:
+    return artifacts.keep(run.pk, attempt, "found.txt", "text/plain", file, stopping=threading.Event(),
+                          give_up=lambda: False)
+
+
 def test_an_artifact_that_cannot_be_stored_leaves_no_row(tmp_path: Path, db: None, settings: Any) -> None:
     run = submitted()
     move(run, State.RUNNING, attempt=0)
@@ -289,10 +295,10 @@ def test_an_artifact_that_cannot_be_stored_leaves_no_row(tmp_path: Path, db: Non
     (tmp_path / "no-folder").write_text("")
     settings.MEDIA_ROOT = str(tmp_path / "no-folder")
     with pytest.raises(OSError, match="no-folder"):
-        artifacts.keep(run.pk, 1, "found.txt", "text/plain", file)
+        keep(run, 1, file)
     assert not Artifact.objects.exists() and file.exists()
     settings.MEDIA_ROOT = str(tmp_path / "media")
-    kept = artifacts.keep(run.pk, 1, "found.txt", "text/plain", file)
+    kept = keep(run, 1, file)
     assert kept is not None and default_storage.open(kept.storage_name).read() == b"found" and not file.exists()
 
 
@@ -301,7 +307,7 @@ def test_a_stale_attempt_keeps_no_artifact(tmp_path: Path, db: None) -> None:
     move(run, State.RUNNING, attempt=0)
     file = tmp_path / "found.txt"
     file.write_text("found")
-    assert artifacts.keep(run.pk, 0, "found.txt", "text/plain", file) is None
+    assert keep(run, 0, file) is None
     assert not Artifact.objects.exists()
 
 

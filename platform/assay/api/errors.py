@@ -13,8 +13,10 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from assay import wording
 from assay.accounts.membership import LastAdmin
+from assay.accounts.tokens import Expired
 from assay.experiments.submission import Conflict, Invalid, OverQuota
 from assay.metrics.store import Unavailable
+from assay.storage import Away
 
 from .parser import Unreadable
 
@@ -72,6 +74,7 @@ def register(api: NinjaAPI) -> None:
         OperationalError: _database_away,
         InterfaceError: _database_away,
         **dict.fromkeys(Unavailable, _database_away),
+        Away: _storage_away,
         DatabaseError: _internal,
         Exception: _internal,
     }
@@ -103,6 +106,13 @@ def _too_big(request: HttpRequest, error: Exception) -> HttpResponse:
 def _database_away(request: HttpRequest, error: Exception) -> HttpResponse:
     logger.warning("%s %s: %s", request.method, request.path, error)
     response = answer(503, "the database does not answer; try again")
+    response["Retry-After"] = "5"
+    return response
+
+
+def _storage_away(request: HttpRequest, error: Exception) -> HttpResponse:
+    logger.warning("%s %s: %s", request.method, request.path, error)
+    response = answer(503, "the storage of artifacts does not answer; try again")
     response["Retry-After"] = "5"
     return response
 

@@ -6,6 +6,8 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 
+from assay.storage import Away
+
 WORDS = {
     400: ("Bad request", "The server could not make sense of this request. Go back, reload the page and try again."),
     403: ("Not allowed", "Your role does not allow this. An admin of the project can give you another one."),
@@ -38,9 +40,11 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def broken(request: HttpRequest) -> HttpResponse:
-    """503 when it was the database that did not answer."""
-    away = isinstance(sys.exception(), OperationalError | InterfaceError)
-    response = answer(request, 503 if away else 500)
+    """503 when it was the database, or the storage of artifacts, that did not answer."""
+    error = sys.exception()
+    away = isinstance(error, OperationalError | InterfaceError | Away)
+    detail = "It is the storage of artifacts that does not answer." if isinstance(error, Away) else ""
+    response = answer(request, 503 if away else 500, detail)
     if away:
         response["Retry-After"] = "5"
     return response

@@ -6,6 +6,16 @@ from assay.experiments.models import Run, State
 from assay.fleet.models import Node
 
 
+def _lacking(labels: set[str], nodes: list[Node]) -> str:
+    """Which labels no node has; that no single one has all of them, where each is there."""
+    missing = sorted(labels - {label for node in nodes for label in node.labels})
+    if not missing:
+        return f"No single online worker that could run it has all of the labels {', '.join(sorted(labels))}."
+    named = f"label {missing[0]}" if len(missing) == 1 else f"labels {', '.join(missing)}"
+    return (f"No online worker that could run it has the {named}. It starts when one does: "
+            f"python manage.py worker --labels {','.join(sorted(labels))}")
+
+
 def reason(run: Run) -> str:
     """The first thing that stands in the way: no node, none that fits, or others before it."""
     nodes = list(Node.objects.online())
@@ -13,7 +23,8 @@ def reason(run: Run) -> str:
         return "No worker is online. It starts when one does: python manage.py worker"
     serving = [node for node in nodes if run.queue in node.queues]
     if not serving:
-        return f"No online worker serves the queue {run.queue!r}."
+        return (f"No online worker serves the queue {run.queue!r}. It starts when one does: "
+                f"python manage.py worker --queues {run.queue}")
     offering = [node for node in serving if f"{run.engine}/{run.method}" in node.offers]
     if not offering:
         return f"No online worker of queue {run.queue!r} offers {run.engine}/{run.method}."
@@ -27,7 +38,7 @@ def reason(run: Run) -> str:
     labels = set(resources.get("labels", []))
     labelled = [node for node in solving if labels <= set(node.labels)]
     if not labelled:
-        return f"No online worker has the labels {', '.join(sorted(labels))}."
+        return _lacking(labels, solving)
     gpus, cores = resources.get("gpus", 0), resources.get("cores", 1)
     equipped = [node for node in labelled if node.hardware.get("gpus", 0) >= gpus]
     if not equipped:

@@ -29,7 +29,7 @@ class Command(BaseCommand):
         try:
             worker.serve(name=options["name"][:100], slots=slots, queues=words("--queues", options["queues"], least=1),
                          labels=words("--labels", options["labels"]))
-        except node.NameTaken as error:
+        except (node.NameTaken, node.Replaced) as error:
             raise CommandError(str(error)) from None
 
 
