@@ -101,6 +101,14 @@ def delete(experiment: Experiment, user: User, token: Token | None = None) -> No
         running = experiment.runs.filter(state=State.RUNNING).count()
         if running:
             raise Conflict(f"{running} of its runs are running: cancel the experiment first")
+        name, number = str(experiment), experiment.pk
+        runs = erase(experiment)
+        audit.record(user, "experiment.delete", name, project, experiment=number, runs=runs)
+
+
+def erase(experiment: Experiment) -> int:
+    """Remove it with all that its runs left; how many runs. None of them may be running."""
+    with transaction.atomic():
         runs = list(experiment.runs.values_list("pk", flat=True))
         # Files and points go before the rows are committed: if this fails half-way the experiment is still there
         # and can be deleted again; the other way round its files would belong to nobody.
