@@ -38,6 +38,7 @@ INSTALLED_APPS = [
     "assay.experiments",
     "assay.claims",
     "assay.bookmarks",
+    "assay.care",
     "assay.metrics",
     "assay.sweeps",
     "assay.web",

@@ -56,7 +56,7 @@ def _planned(claim: Claim) -> list[Run]:
 
 
 def _write(user: User, claim: Claim, project: Project, runs: list[Run], key: str | None) -> Experiment:
-    check_quota(user, len(runs), "system")
+    check_quota(user, project, len(runs), "system")
     experiment = Experiment.objects.create(
         kind=Kind.CLAIM, project=project, owner=user, name=f"Claim of {claim.system}", engine=claim.engine_id,
         problem={}, methods=[], seeds=[], budget={}, resources={}, idempotency_key=key,

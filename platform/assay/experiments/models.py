@@ -38,6 +38,7 @@ class Experiment(models.Model):
     priority = models.IntegerField(default=0)
     tags = models.JSONField(default=list)
     notes = models.TextField(blank=True)
+    kept = models.BooleanField(default=False, help_text="for ever, whatever the project's retention says")
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
     idempotency_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001 (unique where given)
 
@@ -106,6 +107,8 @@ class Run(models.Model):
     summary = models.JSONField(default=dict)
     cost = models.JSONField(default=dict)
     provenance = models.JSONField(default=dict)
+    points_removed_at = models.DateTimeField(null=True, editable=False, help_text="by the project's retention")
+    log_removed_at = models.DateTimeField(null=True, editable=False, help_text="the same of its output")
 
     class Meta:
         ordering = ("id",)

@@ -312,7 +312,7 @@ def reproduce(run: Run, user: User, token: Token | None = None) -> Run:
     # `plan` sees one run alone; the label tells it apart from its siblings, and so does its colour.
     again.label, again.reproduces, again.resume_from = run.label, run, run.resume_from
     with transaction.atomic():
-        check_quota(user, 1, "run")
+        check_quota(user, old.project, 1, "run")
         experiment = Experiment.objects.create(
             project=old.project, owner=user, name=f"Reproduction of {run.label[:100]}, seed {run.seed}, #{old.pk}/"
             f"{run.index}", engine=run.engine, problem=again.spec["problem"], methods=[again.spec["method"]],

@@ -19,6 +19,7 @@ from assay import wording
 from assay.accounts import audit
 from assay.accounts.models import Project, Role, Token, User
 from assay.accounts.permissions import require
+from assay.care import quotas
 from assay.catalogue import models as catalogue
 from assay.catalogue.validation import check, with_defaults
 
@@ -38,7 +39,7 @@ class Invalid(Exception):
 
 
 class OverQuota(Invalid):
-    """Too many runs of one person are waiting already."""
+    """Too many runs of one person are waiting already, or the project's quota is reached."""
 
 
 class Conflict(Exception):
@@ -255,7 +256,7 @@ def spec_hash(spec: dict[str, Any]) -> str:
 def _write(user: User, project: Project, request: Submission, problem: dict[str, Any],
            configurations: list[Configuration], key: str | None) -> Experiment:
     runs = list(expand(request, problem, configurations))
-    check_quota(user, len(runs), "seeds")
+    check_quota(user, project, len(runs), "seeds")
     data = request.model_dump(exclude={"project"}) | {"budget": request.budget.model_dump(exclude_none=True)}
     experiment = Experiment.objects.create(project=project, owner=user, idempotency_key=key, **data)
     append(experiment, runs)
@@ -263,12 +264,15 @@ def _write(user: User, project: Project, request: Submission, problem: dict[str,
     return experiment
 
 
-def check_quota(user: User, count: int, field: str) -> None:
-    """Raises `OverQuota` under `field` when `count` more runs of `user` would be too many waiting ones."""
+def check_quota(user: User, project: Project, count: int, field: str) -> None:
+    """Raises `OverQuota` under `field` when `count` more runs of `user` would be too many waiting ones, or more than
+    `project` may have. In the transaction that writes them."""
     waiting = Run.objects.filter(experiment__owner=user, state=State.QUEUED).count()
     if waiting + count > settings.MAX_QUEUED_RUNS_PER_USER:
         raise OverQuota({field: f"{waiting} of your runs are waiting already; at most "
                                 f"{settings.MAX_QUEUED_RUNS_PER_USER} may wait at once"})
+    if reason := quotas.refusal(project, count):
+        raise OverQuota({field: reason})
 
 
 def plan(engine_id: str, specs: Sequence[dict[str, Any]], priority: int = 0, *, accepted: bool = False) -> list[Run]:

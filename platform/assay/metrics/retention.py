@@ -1,9 +1,9 @@
-"""Removing points: those of owners that are gone, and telemetry that is old."""
+"""Removing points (those of owners that are gone, and telemetry that is old), and how much there is to remove."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, func, select
 from sqlalchemy import delete as delete_from
 
 from .schema import CHUNK, chunk, series
@@ -19,6 +19,23 @@ def delete(store: Store, owners: Sequence[int], kind: Kind = "run") -> None:
         for start in range(0, len(gone), AT_ONCE):
             some = gone[start : start + AT_ONCE]
             _remove(connection, select(series.c.id).where(series.c.kind == kind, series.c.owner.in_(some)))
+
+
+def size(store: Store, owners: Sequence[int], kind: Kind = "run") -> int:
+    """Bytes of all that these owners reported, as they are kept: compressed, without what a database adds."""
+    total = 0
+    payloads = select(func.coalesce(func.sum(func.length(chunk.c.payload)), 0)).join(
+        series, series.c.id == chunk.c.series).where(series.c.kind == kind)
+    with store.reading() as connection:
+        for start in range(0, len(owners), AT_ONCE):
+            total += connection.scalar(payloads.where(series.c.owner.in_(owners[start : start + AT_ONCE]))) or 0
+    return total
+
+
+def owners(store: Store, kind: Kind = "run") -> list[int]:
+    """Everyone who has reported anything."""
+    with store.reading() as connection:
+        return list(connection.scalars(select(series.c.owner).where(series.c.kind == kind).distinct()))
 
 
 def prune(store: Store, *, before: int, kind: Kind = "node") -> None:

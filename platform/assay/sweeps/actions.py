@@ -36,7 +36,6 @@ def start(user: User, request: Sweeping, *, token: Token | None = None, idempote
     definition = resolve(request)
     if idempotency_key is not None and (first := _answered(user, request, definition, idempotency_key)):
         return first
-    check_quota(user, request.parallel * len(request.seeds), "parallel")
     try:
         with transaction.atomic():
             return _write(user, project, request, definition, idempotency_key)
@@ -73,6 +72,7 @@ def _sweep_fields(request: Sweeping, definition: Definition) -> dict[str, Any]:
 
 
 def _write(user: User, project: Project, request: Sweeping, definition: Definition, key: str | None) -> Sweep:
+    check_quota(user, project, request.parallel * len(request.seeds), "parallel")
     experiment = Experiment.objects.create(kind=Kind.SWEEP, project=project, owner=user, idempotency_key=key,
                                            **_experiment_fields(request, definition))
     sweep = Sweep.objects.create(experiment=experiment, **_sweep_fields(request, definition))
@@ -107,7 +107,7 @@ def extend(sweep: Sweep, trials: int, user: User, token: Token | None = None) ->
         # one that was stopped, or that its seconds ended, owes nobody the trials it did not begin
         begun = locked.max_trials if locked.status == Status.RUNNING else locked.trials.count()
         runs_fit(begun + trials, len(experiment.seeds))
-        check_quota(user, min(trials, locked.parallel) * len(experiment.seeds), "trials")
+        check_quota(user, experiment.project, min(trials, locked.parallel) * len(experiment.seeds), "trials")
         Sweep.objects.filter(pk=sweep.pk).update(max_trials=begun + trials, status=Status.RUNNING, ended_at=None,
                                                  deadline=None, message="", version=F("version") + 1)
         _wake(locked)
