@@ -13,7 +13,7 @@ FIND_PYTHON = for found in $(PYTHON) python3.11 python3.12 python3.13 python3; d
   done; [ -n "$$found" ] || { echo "Assay needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-postgres browser lint lock clean
+.PHONY: help demo up test test-postgres browser lint lock secrets clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -43,10 +43,17 @@ lint: $(VENV)/.dev ## ruff, mypy, import-linter
 	@PYTHONPATH=platform:. $(BIN)/lint-imports --no-cache
 
 lock: $(VENV)/.dev ## pin the newest versions that pyproject.toml allows (a local build's suffix is not part of a version)
-	@$(COMPILE) --upgrade --output-file requirements.lock pyproject.toml
+	@$(COMPILE) --upgrade --extra worker --output-file requirements.lock pyproject.toml
 	@sed -i.old 's/^\(torch==[0-9.]*\)+.*/\1/; /^#/d; /^$$/d' requirements.lock && rm requirements.lock.old
-	@$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	@$(COMPILE) --extra worker --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 	@sed -i.old 's/^\(torch==[0-9.]*\)+.*/\1/; /^-c /d; /^#/d; /^$$/d' requirements-dev.lock && rm requirements-dev.lock.old
+
+secrets: ## what docker-compose.yml keeps secret, made once: files that containers can read in a folder that others cannot enter
+	@mkdir -p secrets && chmod 700 secrets
+	@umask 022; for name in secret_key postgres_password; do \
+	  [ -s secrets/$$name ] || { head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n' > secrets/$$name && \
+	    echo "made secrets/$$name"; }; \
+	done
 
 clean: ## remove .venv and caches; what Assay keeps (./var) stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis test-results

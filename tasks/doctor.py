@@ -144,12 +144,17 @@ def _torch() -> Finding:
     try:
         return Finding("torch", "ok", version("torch"))
     except PackageNotFoundError:
-        return Finding("torch", "failed", "not installed", "pip install --requirement requirements.lock")
+        pass
+    if os.environ.get("REDIS_URL"):  # runs are executed by workers elsewhere, as with the web image
+        return Finding("torch", "note", "not installed: runs need it, pages do not", "run manage.py worker elsewhere")
+    return Finding("torch", "failed", "not installed", "pip install --requirement requirements.lock")
 
 
 def _gpu() -> Finding:
-    import pynvml
-
+    try:
+        import pynvml
+    except ModuleNotFoundError:
+        return Finding("gpu", "note", "nvidia-ml-py is not installed: runs need it, pages do not")
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
