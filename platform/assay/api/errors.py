@@ -13,7 +13,6 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from assay import wording
 from assay.accounts.membership import LastAdmin
-from assay.accounts.tokens import Expired
 from assay.experiments.submission import Conflict, Invalid, OverQuota
 from assay.metrics.store import Unavailable
 from assay.storage import Away
