@@ -13,6 +13,7 @@ import redis
 from assay.fleet.models import Node
 from assay.metrics.store import store
 from django.conf import settings
+from django.core.files.storage import default_storage
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
@@ -34,7 +35,7 @@ class Finding:
 def examine() -> list[Finding]:
     """All findings; a check that itself fails is a finding, too."""
     checks: tuple[Callable[[], Finding], ...] = (
-        _settings, _home, _database, _metrics, _broker, _workers, _data, _torch, _gpu,
+        _settings, _home, _database, _metrics, _artifacts, _broker, _workers, _data, _torch, _gpu,
     )
     return [_safely(check) for check in checks]
 
@@ -92,6 +93,13 @@ def _metrics() -> Finding:
     if not store().is_current():
         return Finding("metrics", "failed", f"{kind}, tables missing or of another version", "run manage.py migrate")
     return Finding("metrics", "ok", kind)
+
+
+def _artifacts() -> Finding:
+    if not settings.ARTIFACTS_S3_BUCKET:
+        return Finding("artifacts", "ok", f"in {settings.MEDIA_ROOT}")
+    default_storage.check()  # type: ignore[attr-defined]
+    return Finding("artifacts", "ok", f"in the bucket {settings.ARTIFACTS_S3_BUCKET}")
 
 
 def _broker() -> Finding:

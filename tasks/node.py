@@ -5,6 +5,7 @@ import os
 import platform
 import socket
 import time
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def _warn_of_clock(node: Node) -> None:
     ahead = time.time() - node.started_at.timestamp() if node.started_at else 0.0
     if abs(ahead) > CLOCK_SECONDS:
         logger.warning("this machine's clock is %.0f s %s the database's: runs do not mind, but the times of its "
-                       "telemetry are wrong; keep clocks right with NTP", abs(ahead), "before" if ahead > 0 else "behind")
+                       "telemetry are wrong; keep clocks right with NTP", abs(ahead), "before" if ahead > 0 else "after")
 
 
 def _ours(node: Node) -> QuerySet[Node]:
@@ -91,9 +92,9 @@ def _ours(node: Node) -> QuerySet[Node]:
     return Node.objects.filter(pk=node.pk, hostname=node.hostname, pid=node.pid)
 
 
-def beat(node: Node) -> None:
-    """Say that this node lives, and learn whether somebody wants it drained. Raises `Replaced`."""
-    if not _ours(node).update(heartbeat_at=Now(), stopped=False):
+def beat(node: Node, health: Mapping[str, float]) -> None:
+    """Say that this node lives and how it fares, and learn whether somebody wants it drained. Raises `Replaced`."""
+    if not _ours(node).update(heartbeat_at=Now(), stopped=False, health=dict(health)):
         raise Replaced(f"another worker has taken the name {node.name!r}, or its row was deleted: start it again, "
                        "with another --name where two machines have the same")
     node.refresh_from_db(fields=["draining"])

@@ -178,9 +178,11 @@ def take_back(run: Run, reason: str) -> State | None:
 
 
 def take_back_expired(run: Run, reason: str) -> State | None:
-    """`take_back`, if the lease is still expired now: its worker may just have renewed it."""
+    """`take_back`, if the lease is still expired now: its worker may just have renewed it. A row that is locked is left
+    for the next round: a machine that was cut off within a transaction may hold it for minutes."""
     with transaction.atomic():
-        still = expired().filter(pk=run.pk, attempt=run.attempt).select_for_update(of=("self",)).first()
+        still = (expired().filter(pk=run.pk, attempt=run.attempt)
+                 .select_for_update(skip_locked=True, of=("self",)).first())
         return take_back(still, reason) if still else None
 
 
