@@ -39,6 +39,7 @@ INSTALLED_APPS = [
     "assay.claims",
     "assay.bookmarks",
     "assay.care",
+    "assay.archive",
     "assay.metrics",
     "assay.sweeps",
     "assay.web",

@@ -27,7 +27,7 @@ BINARY = {"content": {"application/octet-stream": {"schema": {"type": "string", 
 def get_content(request: HttpRequest, id: Id) -> FileResponse:
     """The file, always as a download."""
     seen = Artifact.objects.filter(run__experiment__project__in=visible_projects(caller(request).user))
-    artifact = seen.filter(pk=id).first()
+    artifact = seen.filter(pk=id, removed_at=None).first()
     if artifact is None:
         raise Http404
     # From a bucket, too, it comes through here: a page's scripts may ask no other host, and who may see a run need not

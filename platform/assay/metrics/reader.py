@@ -24,10 +24,11 @@ from .store import Kind, Store
 if TYPE_CHECKING:  # 60 MB, which a web process that draws nothing does without
     import pyarrow
 
-__all__ = ["Series", "by_key", "delete", "keys", "last_values", "latest", "many", "series"]
+__all__ = ["Series", "by_key", "delete", "keys", "last_values", "latest", "many", "raw", "series"]
 
 AT_ONCE = 500  # values in one `IN`
 WHOLE = 2**20  # points (16 MB) that may be in memory before they are thinned, unless one series has more
+PORTION = 2**17  # points that `raw` reads at once
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
 
 
@@ -118,6 +119,19 @@ def by_key(
                 found = {owner: whole[owner, key] for owner in owners if (owner, key) in whole}
                 if found:
                     yield key, found
+
+
+def raw(store: Store, owners: Sequence[int], kind: Kind = "run") -> Iterator[tuple[int, int, str, Series]]:
+    """All points as they were written, attempts not merged: (owner, attempt, key, points), sorted by these; a long
+    series comes in several portions. No transaction stays open between two of them."""
+    table = schema.series
+    query = select(table.c.id, table.c.owner, table.c.attempt, table.c.key, table.c.n).where(
+        table.c.kind == kind, table.c.n > 0).order_by(table.c.owner, table.c.attempt, table.c.key)
+    for some in _slices(sorted(set(owners))):
+        with store.reading() as connection:
+            rows = connection.execute(query.where(table.c.owner.in_(some))).all()
+        for group in _portions(rows):
+            yield from _raw(store, group)
 
 
 def latest(
@@ -270,6 +284,36 @@ def _points(part: Part, payloads: list[bytes]) -> Series:
         return Series(steps, values)
     counts = (steps >= part.first) & (steps <= part.last)
     return Series(steps[counts], values[counts])
+
+
+def _portions(rows: Sequence[Row[Any]]) -> Iterator[list[Row[Any]]]:
+    """Series in groups of at most `PORTION` points and at least one series."""
+    group: list[Row[Any]] = []
+    held = 0
+    for row in rows:
+        if group and (held + row.n > PORTION or len(group) == AT_ONCE):
+            yield group
+            group, held = [], 0
+        group.append(row)
+        held += row.n
+    if group:
+        yield group
+
+
+def _raw(store: Store, rows: Sequence[Row[Any]]) -> Iterator[tuple[int, int, str, Series]]:
+    """The points of series: all at once, or a long one by runs of its chunks."""
+    table, window = schema.chunk, PORTION // schema.CHUNK
+    query = select(table.c.series, table.c.payload).order_by(table.c.series, table.c.seq)
+    for first in range(0, max(row.n for row in rows) // schema.CHUNK + 1, window):
+        within = query.where(
+            table.c.series.in_([row.id for row in rows]), table.c.seq.between(first, first + window - 1))
+        payloads: dict[int, list[bytes]] = {}
+        with store.reading() as connection:
+            for series_id, payload in connection.execute(within):
+                payloads.setdefault(series_id, []).append(payload)
+        for row in rows:
+            if row.id in payloads:
+                yield row.owner, row.attempt, row.key, Series(*decode_many(payloads[row.id]))
 
 
 # -- last values -----------------------------------------------------------------------------------------
