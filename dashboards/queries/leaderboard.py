@@ -101,7 +101,8 @@ def engines(user: Any, project: Project | None) -> list[tuple[str, str]]:
 
 def tried(user: Any, project: Project | None, engine: str) -> Tried:
     """The newest runs of `engine` that say something of their methods, oldest first."""
-    found = _runs(user, project).filter(engine=engine, state__in=TRIED).exclude(failure_kind__in=NOT_ITS_FAULT)
+    found = _runs(user, project).filter(engine=engine, state__in=TRIED, leg__last_step=None)  # no part of a trial
+    found = found.exclude(failure_kind__in=NOT_ITS_FAULT)
     texts = {part: KeyTextTransform(part, "spec") for part in ("problem", "method", "budget")}
     rows = list(found.annotate(**{f"{name}_text": text for name, text in texts.items()}).order_by("-pk").values_list(
         "pk", "method", "seed", "state", "problem_text", "method_text", "budget_text")[: MOST_RUNS + 1])

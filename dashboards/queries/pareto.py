@@ -111,4 +111,5 @@ def states(user: Any, choice: Choice) -> dict[str, int]:
 
 
 def _succeeded(user: Any, choice: Choice) -> QuerySet[Run]:
-    return matching(user, choice).filter(state=State.SUCCEEDED)
+    """Without the legs of trials: what such a part of a run came to and cost is not its budget's."""
+    return matching(user, choice).filter(state=State.SUCCEEDED, leg__last_step=None)

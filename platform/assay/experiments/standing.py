@@ -78,7 +78,7 @@ class Standing:
 def standings(user: User, method: Method) -> list[Standing]:
     """By problem and budget, from the runs that succeeded and that `user` may see."""
     runs = Run.objects.filter(experiment__project__in=visible_projects(user), engine=method.engine_id,
-                              state=State.SUCCEEDED)
+                              state=State.SUCCEEDED, leg__last_step=None)  # a leg of a trial is no whole run
     names = set(runs.filter(method=method.name).order_by().values_list("problem", flat=True).distinct())
     found = []
     for problem in Problem.objects.filter(engine=method.engine_id, name__in=names):
