@@ -39,10 +39,11 @@ def _shell(request: HttpRequest) -> dict[str, Any]:
     if user is None or not user.is_authenticated:
         return {"navigation": [], "query": ""}
     name = (request.resolver_match.url_name or "") if request.resolver_match else ""
+    section = getattr(request, "section", "")  # said by a view whose address is not in its part of the navigation
     compare = compare_url()
     return {
         "navigation": [
-            Link(title, reverse(view), icon, any(name.startswith(part) for part in parts))
+            Link(title, reverse(view), icon, section == view or not section and any(map(name.startswith, parts)))
             for view, title, icon, parts in NAVIGATION
         ],
         "dashboards": [Link(title, reverse(view), icon, name == view) for view, title, icon in DASHBOARDS],

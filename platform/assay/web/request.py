@@ -9,3 +9,4 @@ class Request(HttpRequest):
     """Behind `login_required`, so the user is never anonymous."""
 
     user: User
+    section: str

@@ -37,6 +37,7 @@ LOOKS = {  # the state whose icon and colour a trial's outcome has
 
 
 def page(request: Request, found: Experiment) -> HttpResponse:
+    request.section = "sweeps"
     return access.answer(request, "web/sweep.html", "web/parts/sweep_live.html", _context(request, found))
 
 
