@@ -101,25 +101,28 @@ class Baton:
     def __init__(self) -> None:
         self._live: OrderedDict[int, tuple[int, Search]] = OrderedDict()
         self._seen: dict[int, int] = {}  # the last step of a run that its pruner was shown
+        self._offers: dict[str, tuple[float, submission.Offer]] = {}  # by engine, and when it was read
 
     # -- rounds ------------------------------------------------------------------------------------
 
     def conduct_due(self) -> int:
         """Conduct every sweep that has something to do; how many there were."""
         found = due()
-        for pk in found:
+        for sweep in found:
             try:
-                self.conduct(pk)
+                self.conduct(sweep.pk, sweep)
             except LATER:
                 raise
             except Exception:  # one sweep must not cost the others theirs
-                logger.exception("sweep %s", pk)
+                logger.exception("sweep %s", sweep.pk)
         return len(found)
 
-    def conduct(self, pk: int) -> None:
-        """One round, again from the start as often as somebody else moved the sweep meanwhile."""
-        for _ in range(TRIES):
-            sweep = Sweep.objects.select_related("experiment").filter(pk=pk).first()
+    def conduct(self, pk: int, sweep: Sweep | None = None) -> None:
+        """One round, again from the start as often as somebody else moved the sweep meanwhile. `sweep`: as it was just
+        read."""
+        for again in range(TRIES):
+            if again or sweep is None:
+                sweep = Sweep.objects.select_related("experiment").filter(pk=pk).first()
             if sweep is None or sweep.status == Status.FAILED:
                 return
             try:
@@ -219,7 +222,7 @@ class Baton:
         value, step = value_of(leg.run, sweep.objectives[0]["name"]), leg.last_step or 0
         if value is not None and search.report(trial.number, step, value) == "continue":
             until = next_rung(sweep, step, trial.last_step)
-            run = plan(sweep, [trial], [leg.seed])[0]
+            run = plan(sweep, [trial], [leg.seed], self._offered(sweep))[0]
             run.resume_from = checkpoint(leg.run)
             at.planned.append((trial, run, until))
             at.learned = True
@@ -254,7 +257,7 @@ class Baton:
             at.asked.append(trial)
             seeds = [one.seed] if one.group is not None else list(sweep.experiment.seeds)
             try:
-                runs = plan(sweep, [trial] * len(seeds), seeds)
+                runs = plan(sweep, [trial] * len(seeds), seeds, self._offered(sweep))
             except submission.Invalid as invalid:
                 reason = "; ".join(f"{name.partition('.')[2]}: {text}" for name, text in invalid.fields.items())
                 search.tell(one.id, Failure(reason[:LONGEST_REASON]))
@@ -264,6 +267,16 @@ class Baton:
             for run in runs:
                 run.resume_from_id = trial.parent_id
                 at.planned.append((trial, run, next_rung(sweep, first, last)))
+
+    def _offered(self, sweep: Sweep) -> submission.Offer:
+        """What the catalogue has of the sweep's engine, at most `POLL` old: it changes when a worker starts, and
+        trials come all the time."""
+        engine, now = sweep.experiment.engine, time.monotonic()
+        read, found = self._offers.get(engine, (-POLL, None))
+        if found is None or now - read > POLL:
+            found = submission.offer(engine)
+            self._offers[engine] = now, found
+        return found
 
     # -- watching ----------------------------------------------------------------------------------
 
@@ -343,11 +356,11 @@ class Baton:
 # -- what there is to do ---------------------------------------------------------------------------------
 
 
-def due() -> list[int]:
+def due() -> list[Sweep]:
     """The sweeps that have something to do, the oldest first."""
     news = Leg.objects.filter(trial__sweep=OuterRef("pk"), told=False, run__state__in=ENDED)
     waiting = Q(status=Status.RUNNING, wake_at__lte=Now()) | (~Q(status=Status.FAILED) & Exists(news))
-    return list(Sweep.objects.filter(waiting).order_by("pk").values_list("pk", flat=True))
+    return list(Sweep.objects.filter(waiting).order_by("pk").select_related("experiment"))
 
 
 def _next_look(sweep: Sweep, now: datetime) -> datetime | None:

@@ -15,14 +15,14 @@ from assay.sweeps.models import Sweep, Trial
 from .recorder import CHECKPOINT
 
 
-def plan(sweep: Sweep, trials: Sequence[Trial], seeds: Sequence[int]) -> list[Run]:
-    """The unsaved runs of trials, each with one seed. Raises `submission.Invalid`."""
+def plan(sweep: Sweep, trials: Sequence[Trial], seeds: Sequence[int], offered: submission.Offer) -> list[Run]:
+    """The unsaved runs of trials, each with one seed, of what the engine offers. Raises `submission.Invalid`."""
     experiment, specs = sweep.experiment, []
     for trial, seed in zip(trials, seeds, strict=True):
         problem, method = configure(experiment.problem, experiment.methods, trial.params)
         specs.append({"problem": problem, "method": method, "seed": seed, "budget": experiment.budget,
                       "resources": experiment.resources})
-    runs = submission.plan(experiment.engine, specs, experiment.priority)
+    runs = submission.plan(experiment.engine, specs, experiment.priority, offered=offered)
     for trial, run in zip(trials, runs, strict=True):
         run.label = label(trial)
     return runs

@@ -89,7 +89,7 @@ def told(sweep: Sweep) -> list[int]:
 
 def test_a_sweep_from_start_to_end(lab: People, node: Node) -> None:
     sweep = start(lab.editor)
-    assert due() == [sweep.pk]
+    assert due() == [sweep]
     baton = Baton()
     assert baton.conduct_due() == 1 and due() == []
     runs = list(sweep.experiment.runs.all())
@@ -163,7 +163,7 @@ def test_nothing_is_written_by_halves(lab: People, node: Node, monkeypatch: pyte
     with monkeypatch.context() as patch:
         patch.setattr("tasks.conductor._ask_to_end", lambda _: 1 / 0)
         Baton().conduct_due()
-    assert told(sweep) == before and sweep.trials.count() == 2 and due() == [sweep.pk]
+    assert told(sweep) == before and sweep.trials.count() == 2 and due() == [sweep]
     Baton().conduct_due()
     assert told(sweep) == [0, 1] and sweep.trials.count() == 4
 

@@ -161,7 +161,7 @@ class Search:
         """Everything that the next trials depend on, JSON-ready."""
         return {
             "next_id": self._next_id, "rng": _rng_state(self.rng),
-            "trials": [vars(trial) for trial in self.trials.values()],
+            "trials": [_brief(trial) for trial in self.trials.values()],
             "told": [{"id": id, **_short(told)} for id, told in self.told.items()],
             "history": [[id, list(points.items())] for id, points in self.history.items()],
             "decided": list(self._decided.items()), "paused": list(self._paused), "own": self.own_state(),
@@ -210,8 +210,13 @@ class Search:
                         group=trial.group)
 
 
+def _brief(trial: Trial) -> dict[str, Any]:
+    """Without the fields that most trials do not have: the state is written whole with each event."""
+    return {name: value for name, value in vars(trial).items() if value is not None}
+
+
 def _trial(item: Mapping[str, Any]) -> Trial:
-    fidelity = item["fidelity"]
+    fidelity = item.get("fidelity")
     return Trial(**{**item, "fidelity": (fidelity[0], fidelity[1]) if fidelity else None})
 
 

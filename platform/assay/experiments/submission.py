@@ -275,19 +275,29 @@ def check_quota(user: User, project: Project, count: int, field: str) -> None:
         raise OverQuota({field: reason})
 
 
-def plan(engine_id: str, specs: Sequence[dict[str, Any]], priority: int = 0, *, accepted: bool = False) -> list[Run]:
-    """Unsaved runs of `specs` (engine, problem, method, seed, budget, resources; defaults are filled in), for `append`.
+Offer = tuple[list[catalogue.Problem], list[catalogue.Method]]
 
-    `accepted`: the engine has said of these very specs that method and problem fit. What the catalogue knows of that
-    was asked with default parameters, and others may make the difference.
 
-    Raises `Invalid` with fields like "3.method.lr", where 3 is the place in `specs`.
-    """
+def offer(engine_id: str) -> Offer:
+    """What workers announced of an engine. Raises `Invalid`."""
     engine = catalogue.Engine.objects.filter(pk=engine_id).first()
     if engine is None:
         known = list(catalogue.Engine.objects.values_list("pk", flat=True))
         raise Invalid({"engine": wording.unknown("engine", known)})
-    problems, methods = list(engine.problems.all()), list(engine.methods.all())
+    return list(engine.problems.all()), list(engine.methods.all())
+
+
+def plan(engine_id: str, specs: Sequence[dict[str, Any]], priority: int = 0, *, accepted: bool = False,
+         offered: Offer | None = None) -> list[Run]:
+    """Unsaved runs of `specs` (engine, problem, method, seed, budget, resources; defaults are filled in), for `append`.
+
+    `accepted`: the engine has said of these very specs that method and problem fit. What the catalogue knows of that
+    was asked with default parameters, and others may make the difference. `offered`: for who plans often, what
+    `offer` answered a moment ago.
+
+    Raises `Invalid` with fields like "3.method.lr", where 3 is the place in `specs`.
+    """
+    problems, methods = offered or offer(engine_id)
     errors: dict[str, str] = {}
     found: list[tuple[dict[str, Any], str]] = []
     for at, spec in enumerate(specs):
@@ -317,6 +327,7 @@ def append(experiment: Experiment, runs: Sequence[Run]) -> list[Run]:
     last = Experiment.objects.select_for_update().get(pk=experiment.pk).runs.aggregate(last=Max("index"))["last"] or 0
     for index, run in enumerate(runs, last + 1):
         run.experiment, run.index = experiment, index
+    Experiment.objects.filter(pk=experiment.pk).exclude(ended_at=None).update(ended_at=None)
     made = Run.objects.bulk_create(runs, batch_size=500)
     for queue, count in Counter(run.queue for run in runs).items():
         transaction.on_commit(partial(ring, queue, count), robust=True)
