@@ -45,7 +45,8 @@ ARG COMMIT=
 ENV ASSAY_COMMIT=$COMMIT
 USER 10001:10001
 EXPOSE 8000
-CMD ["gunicorn", "assay.wsgi", "--chdir", "/app/platform", "--bind", "0.0.0.0:8000", "--worker-class", "gthread", \
+CMD ["gunicorn", "assay.wsgi", "--chdir", "/app/platform", "--config", "/app/platform/assay/monitoring/gunicorn.py", \
+     "--bind", "0.0.0.0:8000", "--worker-class", "gthread", \
      "--workers", "2", "--threads", "8", "--timeout", "60", "--worker-tmp-dir", "/dev/shm", "--no-control-socket"]
 
 FROM base AS worker

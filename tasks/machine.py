@@ -51,6 +51,7 @@ def parts(port: int) -> list[Part]:
     memory = Path("/dev/shm")  # noqa: S108  for heartbeats of gunicorn: a slow disk must not look like a dead worker
     web = [
         sys.executable, "-m", "gunicorn", "assay.wsgi", "--chdir", str(ROOT / "platform"),
+        "--config", str(ROOT / "platform" / "assay" / "monitoring" / "gunicorn.py"),
         "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread", "--workers", "1", "--threads", str(WEB_THREADS),
         "--timeout", "60", "--graceful-timeout", "5", "--no-control-socket",
         *(["--worker-tmp-dir", str(memory)] if os.access(memory, os.W_OK) else []),

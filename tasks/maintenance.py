@@ -14,6 +14,8 @@ from assay.experiments.state import ENDED
 from assay.fleet.models import Node
 from assay.metrics import retention
 from assay.metrics.store import store
+from assay.monitoring import totals
+from assay.notifications import outbox
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db.models import Count
@@ -22,6 +24,7 @@ from django.db.models.functions import Now
 from . import heartbeat, queue
 from .database import Away, drop_connection
 from .judging import Judge
+from .notifier import Notifier
 
 logger = logging.getLogger(__name__)
 EVERY = 2.0  # seconds between rounds
@@ -31,13 +34,16 @@ TELEMETRY_DAYS = 7
 
 
 def tick() -> None:
-    """One round: take back expired leases, ring for waiting runs, prune, have claims judged. Any number of processes
-    may do so at once."""
+    """One round: take back expired leases, ring for waiting runs, prune, have claims judged, tell who wants to know,
+    count. Any number of processes may do so at once."""
     take_back_expired()
     ring_for_waiting()
     prune()
     if process := Judge().call():
         process.wait()
+    outbox.note_ends()
+    outbox.deliver_due()
+    totals.count_moves()
 
 
 def take_back_expired() -> int:
@@ -47,7 +53,8 @@ def take_back_expired() -> int:
         state = queue.take_back_expired(run, f"node {run.node or '(deleted)'} vanished: its lease expired")
         if state is not None:
             count += 1
-            logger.warning("run %s, attempt %s: lease expired, now %s", run.pk, run.attempt, state)
+            logger.warning("run %s, attempt %s: lease expired, now %s", run.pk, run.attempt, state,
+                           extra={"run": run.pk, "attempt": run.attempt, "experiment": run.experiment_id})
     return count
 
 
@@ -75,6 +82,7 @@ def prune() -> None:
     remove_folders(Path(settings.ASSAY_HOME) / "runs")
     retention.prune(store(), before=int(time.time()) - TELEMETRY_DAYS * 86400, kind="node")
     Session.objects.filter(expire_date__lt=Now()).delete()
+    outbox.prune()
 
 
 def remove_folders(runs: Path) -> None:
@@ -93,6 +101,7 @@ def run_forever(stop: threading.Event) -> None:
     lease = settings.LEASE.total_seconds()
     back_since, pruned = time.monotonic(), float("-inf")
     judge = Judge()
+    Notifier(stop).start()
     while not stop.is_set():
         now = time.monotonic()
         try:
@@ -100,6 +109,8 @@ def run_forever(stop: threading.Event) -> None:
                 take_back_expired()
             ring_for_waiting()
             judge.call()
+            outbox.note_ends()
+            totals.count_moves()
             if now - pruned > PRUNE_EVERY:
                 pruned = now
                 prune()

@@ -15,6 +15,7 @@ from assay.experiments.doorbell import ring
 from assay.experiments.models import State
 from assay.fleet.models import HEARTBEAT_SECONDS
 from assay.metrics.store import store
+from assay.monitoring.logs import about, everywhere
 from django.conf import settings
 from django.db import close_old_connections
 
@@ -44,6 +45,7 @@ class Worker:
         self.writer = Writer(store(), Path(settings.ASSAY_HOME) / "spool")
         self.gpus = telemetry.Gpus()
         self._held: dict[tuple[int, int], Attempt] = {}
+        self._readings: dict[str, float] = {}
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="slot")
         self.failure: nodes.Replaced | None = None
@@ -79,6 +81,7 @@ class Worker:
     # -- beginning and end -------------------------------------------------------------------------
 
     def _begin(self) -> None:
+        everywhere(node=self.name)
         os.environ["ASSAY_HOME"], os.environ["DATA_ROOT"] = str(settings.ASSAY_HOME), str(settings.DATA_ROOT)
         self.server.start()
         description = self._description()
@@ -177,7 +180,8 @@ class Worker:
         """A slot's work; the slot is free afterwards whatever happened."""
         state = None
         try:
-            state = attempt.execute()
+            with about(run=attempt.run.pk, attempt=attempt.lease.attempt, experiment=attempt.run.experiment_id):
+                state = attempt.execute()
         except Exception:
             logger.exception("run %s, attempt %s: left to its lease", attempt.run.pk, attempt.run.attempt)
         finally:
@@ -203,7 +207,7 @@ class Worker:
                     queue.renew(self.node, held)
                     renewed = now
                 if now - beaten >= HEARTBEAT_SECONDS:
-                    nodes.beat(self.node)
+                    nodes.beat(self.node, self._readings)
                     heartbeat.beat()
                     beaten = now
             except Away as error:
@@ -247,6 +251,7 @@ class Worker:
         while not self.stopping.wait(telemetry.EVERY):
             try:
                 at, values = int(time.time()), machine.sample()
+                self._readings = values
                 points = telemetry.batches(self.node.pk, at, values) + minutes.batches(self.node.pk, at, values)
                 self.writer.points(None, points)
             except Exception:

@@ -6,8 +6,8 @@ import os
 import secrets
 import tempfile
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -98,6 +98,44 @@ def issuer(name: str) -> str:
     if len(value) > 200:
         raise ImproperlyConfigured(f"{name}: give at most 200 characters")
     return value
+
+
+class Mail(NamedTuple):
+    """A mail server; without a host there is none. `tls`: from the first byte, `starttls`: after a greeting."""
+
+    host: str = ""
+    port: int = 25
+    user: str = ""
+    password: str = ""
+    starttls: bool = False
+    tls: bool = False
+
+
+def mail(url: str) -> Mail:
+    """EMAIL_URL: smtp://, smtp+tls:// (STARTTLS) or smtps:// (TLS) user:password@host:port; the password may come from
+    EMAIL_PASSWORD_FILE."""
+    if not url:
+        return Mail()
+    ports = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
+    try:
+        parts = urlsplit(url)
+        port = parts.port or ports[parts.scheme]
+    except (ValueError, KeyError):
+        port = 0
+    if not port or not parts.hostname or parts.path not in ("", "/") or parts.query:
+        raise ImproperlyConfigured("EMAIL_URL: give smtp://host, smtp+tls://user:password@host or smtps://..., "
+                                   "with :port where it is not the usual one")
+    password = unquote(parts.password or "") or from_file("EMAIL_PASSWORD_FILE")
+    return Mail(parts.hostname, port, unquote(parts.username or ""), password, parts.scheme == "smtp+tls",
+                parts.scheme == "smtps")
+
+
+def site(name: str, url: str) -> str:
+    """Where people reach these pages: scheme, host, port; no slash at the end."""
+    parts = urlsplit(url.rstrip("/"))
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+        raise ImproperlyConfigured(f"{name}={url!r}: give an address like https://assay.example.org")
+    return url.rstrip("/")
 
 
 def storage(bucket: str, *, endpoint: str, region: str, prefix: str) -> dict[str, Any]:

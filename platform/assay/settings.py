@@ -8,6 +8,7 @@ from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from . import environment as env
+from .monitoring import logs
 from .postgres import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,11 +42,14 @@ INSTALLED_APPS = [
     "assay.care",
     "assay.archive",
     "assay.metrics",
+    "assay.monitoring",
+    "assay.notifications",
     "assay.sweeps",
     "assay.web",
     "tasks",
 ]
 MIDDLEWARE = [
+    "assay.monitoring.middleware.Requests",
     "assay.api.middleware.OneErrorShape",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -154,7 +158,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 if PRODUCTION_HTTPS:
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = True
-    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]  # asked from within, without TLS
+    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # asked from within, without TLS
     SECURE_HSTS_SECONDS = 31536000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -172,17 +176,22 @@ CONTENT_SECURITY_POLICY = {
     },
 }
 
+# -- who is told --------------------------------------------------------------------------------------
+
+SITE_URL = env.site("SITE_URL", env.text("SITE_URL", f"http://localhost:{PORT}"))
+MAIL = env.mail(env.text("EMAIL_URL"))
+EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = MAIL.host, MAIL.port, MAIL.user, MAIL.password
+EMAIL_USE_TLS, EMAIL_USE_SSL, EMAIL_TIMEOUT = MAIL.starttls, MAIL.tls, 8
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("EMAIL_FROM", "Assay <assay@localhost>")
+WEBHOOK_ALLOWED_HOSTS = [word.lower() for word in env.words("WEBHOOK_ALLOWED_HOSTS")]
+
 # -- the rest ------------------------------------------------------------------------------------------
 
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
-    # what these tell at INFO stands between a command's own lines
-    "loggers": {name: {"level": "WARNING"} for name in ("axes.apps", "alembic", "httpx")},
-}
+LOG_FORMAT, LOG_LEVEL = env.text("LOG_FORMAT", "text"), env.text("LOG_LEVEL", "INFO")
+if LOG_FORMAT not in logs.FORMATS:
+    raise ImproperlyConfigured(f"LOG_FORMAT={LOG_FORMAT!r}: say {' or '.join(logs.FORMATS)}")
+LOGGING = logs.configuration(LOG_FORMAT, LOG_LEVEL)
+METRICS_TOKEN = env.text("METRICS_TOKEN") or env.from_file("METRICS_TOKEN_FILE")

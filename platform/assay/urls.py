@@ -6,6 +6,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from assay.api.health import healthz, readyz
+from assay.monitoring.views import metrics
 
 urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}web/icon.svg")),  # the admin asks
@@ -13,6 +14,7 @@ urlpatterns = [
     path("api/v1/", include("assay.api.urls")),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
     path("dashboards/", include("dashboards.urls")),
     path("", include("assay.web.urls")),
 ]

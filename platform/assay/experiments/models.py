@@ -40,6 +40,7 @@ class Experiment(models.Model):
     notes = models.TextField(blank=True)
     kept = models.BooleanField(default=False, help_text="for ever, whatever the project's retention says")
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    ended_at = models.DateTimeField(null=True, blank=True, help_text="noted by maintenance once all of it has ended")
     idempotency_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001 (unique where given)
 
     class Meta:
@@ -47,6 +48,7 @@ class Experiment(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("owner", "idempotency_key"), name="one_answer_per_idempotency_key"),
         )
+        indexes = (models.Index(fields=("id",), condition=models.Q(ended_at=None), name="experiment_unended"),)
 
     def __str__(self) -> str:
         return f"#{self.pk} {self.name}"

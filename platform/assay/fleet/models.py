@@ -32,6 +32,7 @@ class Node(models.Model):
     hardware = models.JSONField(default=dict)
     started_at = models.DateTimeField(null=True)
     heartbeat_at = models.DateTimeField(null=True, db_index=True)
+    health = models.JSONField(default=dict, help_text="numbers that came with the last heartbeat")
     stopped = models.BooleanField(default=False, help_text="said goodbye")
     draining = models.BooleanField(default=False, help_text="takes no new runs")
 

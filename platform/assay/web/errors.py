@@ -23,7 +23,8 @@ def answer(request: HttpRequest, status: int, detail: str = "") -> HttpResponse:
     if request.path.startswith("/api/"):
         code = title.lower().replace(" ", "_")
         return JsonResponse({"error": {"code": code, "message": detail or text, "fields": {}}}, status=status)
-    context = {"status": status, "title": title, "text": text, "detail": detail}
+    context = {"status": status, "title": title, "text": text, "detail": detail,
+               "request_id": getattr(request, "id", "")}
     return HttpResponse(render_to_string("web/error.html", context), status=status)
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from django import template
+from django.conf import settings
 from django.forms import BoundField
 from django.http import HttpRequest
 from django.templatetags.static import static
@@ -13,6 +14,7 @@ from django.utils.safestring import SafeString
 
 from assay.claims.models import State as Verdict
 from assay.experiments.models import State
+from assay.notifications.models import MailChoice, When
 
 from .. import numbers
 from ..fields import to_text, words
@@ -190,6 +192,15 @@ def signed(value: float) -> SafeString:
 def value_text(value: Any) -> str:
     """A parameter as a person would type it."""
     return "none" if value is None else "yes" if value is True else "no" if value is False else to_text(value)
+
+
+@register.inclusion_tag("web/parts/mail_choice.html", takes_context=True)
+def mail_choice(context: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the settings page where one chooses whether to get mails."""
+    user = context["request"].user
+    chosen = MailChoice.objects.filter(user=user).first()
+    return {"server": bool(settings.EMAIL_HOST), "address": user.email, "chosen": chosen.when if chosen else "",
+            "choices": [("", "never"), *When.choices]}
 
 
 @register.simple_tag
