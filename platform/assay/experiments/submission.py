@@ -324,10 +324,12 @@ def _run(spec: dict[str, Any], label: str, version: str, priority: int) -> Run:
 
 def append(experiment: Experiment, runs: Sequence[Run]) -> list[Run]:
     """Write unsaved `runs` as the next ones of `experiment`, and ring for them after commit. In a transaction."""
-    last = Experiment.objects.select_for_update().get(pk=experiment.pk).runs.aggregate(last=Max("index"))["last"] or 0
+    locked = Experiment.objects.select_for_update().get(pk=experiment.pk)
+    last = locked.runs.aggregate(last=Max("index"))["last"] or 0
     for index, run in enumerate(runs, last + 1):
         run.experiment, run.index = experiment, index
-    Experiment.objects.filter(pk=experiment.pk).exclude(ended_at=None).update(ended_at=None)
+    if locked.ended_at is not None:
+        Experiment.objects.filter(pk=experiment.pk).update(ended_at=None)
     made = Run.objects.bulk_create(runs, batch_size=500)
     for queue, count in Counter(run.queue for run in runs).items():
         transaction.on_commit(partial(ring, queue, count), robust=True)
