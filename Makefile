@@ -24,17 +24,20 @@ demo: $(VENV)/.runtime ## start Assay here and compare four optimizers; ONCE=1 s
 up: $(VENV)/.runtime ## start Assay here until Ctrl-C
 	@$(BIN)/python manage.py up
 
-test: $(VENV)/.dev browser test-postgres ## all tests (where PostgreSQL answers, the database's tests on it as well)
-	@$(BIN)/python -m pytest
+test: $(VENV)/.dev browser ## the tests of less than ten seconds; those of the database on PostgreSQL too, where it answers
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow"
+	@$(BIN)/python -m tests.on_postgres $(SIDE_BY_SIDE)
 
-test-postgres: $(VENV)/.dev ## the database's tests on PostgreSQL (TEST_POSTGRES_URL)
-	@$(BIN)/python -m tests.on_postgres
+test-slow: $(VENV)/.dev browser ## the others: browsers, whole installations, faults
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m slow
 
-browser: # Chromium for the browser tests, where it can be had without asking
-	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "Installing Chromium for the browser tests"; \
-	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium; } \
-	    >/dev/null 2>&1 || echo "Chromium could not be installed: the browser tests will say so"; \
+browser: # programs that tests use, where they can be had without asking
+	@want=$$(for one in chromium pgbouncer ip:iproute2; do \
+	  command -v "$${one%:*}" >/dev/null || echo "$${one#*:}"; done); \
+	if [ -n "$$want" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "Installing for the tests:" $$want; \
+	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$want; } \
+	    >/dev/null 2>&1 || echo "They could not be installed: the tests will say so"; \
 	fi
 
 lint: $(VENV)/.dev ## ruff, mypy, import-linter
