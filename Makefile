@@ -7,13 +7,16 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 COMPILE := $(BIN)/pip-compile --quiet --strip-extras --no-header --no-annotate --no-emit-index-url \
   --no-emit-find-links --no-emit-trusted-host --no-emit-options --allow-unsafe
 
+# Several processes, each of which runs whole files; and what was skipped, with the reason.
+SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder -rs
+
 # The first Python that is new enough; `make PYTHON=/path/to/python3` names one.
 FIND_PYTHON = for found in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
     "$$found" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; found=; \
   done; [ -n "$$found" ] || { echo "Assay needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-postgres browser lint lock secrets clean
+.PHONY: help demo up test test-slow browser lint lock secrets clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile

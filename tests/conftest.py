@@ -16,6 +16,10 @@ from tests.stack import stack  # noqa: F401  a fixture for every folder
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = Path(tempfile.mkdtemp(prefix="assay-tests-"))
+if WORKER := os.environ.get("PYTEST_XDIST_WORKER"):  # beside others on the same cores, in a database of its own
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if os.environ.get("DATABASE_URL"):
+        os.environ["DATABASE_URL"] += f"_{WORKER}"  # see on_postgres.py
 os.environ["ASSAY_HOME"] = str(HOME)
 os.environ.setdefault("LOG_LEVEL", "WARNING")
 os.environ["DJANGO_SETTINGS_MODULE"] = "assay.settings"  # not in pyproject: pytest-django would read it before this

@@ -1,7 +1,7 @@
-"""`python -m tests.on_postgres`: the tests that use the database, on PostgreSQL, in a database made for them.
+"""`python -m tests.on_postgres`: the tests that use the database, on PostgreSQL, in databases made for them.
 
-By default all tests run on SQLite; these run a second time. Without a server it says so and does nothing; in CI
-that is a failure.
+By default all tests run on SQLite; these run a second time. Arguments are pytest's. Without a server it says so and
+does nothing; in CI that is a failure.
 """
 
 import os
@@ -15,6 +15,7 @@ from psycopg import sql
 
 ROOT = Path(__file__).resolve().parents[1]
 SERVER = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
+PROCESSES = 4  # at most, of pytest-xdist: the metrics of each are in a database of its own
 
 
 def main() -> int:
@@ -26,14 +27,16 @@ def main() -> int:
     name = f"assay_suite_{uuid.uuid4().hex[:12]}"
     with server:
         version = server.execute("SHOW server_version").fetchone()
-        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        for database in (name, *(f"{name}_gw{number}" for number in range(PROCESSES))):
+            server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
         print(f"The database's tests on PostgreSQL {version[0] if version else '?'}", flush=True)
         try:
             line = [sys.executable, "-m", "pytest", "-m", "django_db and not browser", *sys.argv[1:]]
             url = f"{SERVER.rpartition('/')[0]}/{name}"
             return subprocess.run(line, cwd=ROOT, env={**os.environ, "DATABASE_URL": url}).returncode
         finally:
-            for database in (name, f"test_{name}"):
+            made = "SELECT datname FROM pg_database WHERE strpos(datname, %s) > 0"  # pytest's own ones among them
+            for (database,) in server.execute(made, [name]).fetchall():
                 server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
 
 
