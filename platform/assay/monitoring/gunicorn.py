@@ -15,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # gunicorn looks f
 from assay import settings
 
 logconfig_dict = settings.LOGGING
+# Longer than a browser pauses between two polls: a connection that is closed just as the next request comes loses it.
+keepalive = 75
 _held: list[FileLock] = []
 
 
