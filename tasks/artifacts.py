@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from assay import storage
+from assay.care import quotas
 from assay.experiments.models import Artifact, Run, State
 from django.core.files import File
 from django.core.files.storage import default_storage
@@ -28,8 +29,8 @@ def keep(run_id: int, attempt: int, name: str, media_type: str, path: Path, *, s
          give_up: GiveUp) -> Artifact | None:
     """Move the file at `path` into the storage; a second one of the same name replaces the first.
 
-    None when the attempt is no longer the run's newest. Raises `OSError`: a full disk at once, a storage that is away
-    after minutes, or as soon as `give_up`. Then there is no row either.
+    None when the attempt is no longer the run's newest. Raises `OSError`: a full disk and a full project at once, a
+    storage that is away after minutes, or as soon as `give_up`. Then there is no row either.
     """
     if not persist(lambda: _newest(run_id, attempt), stopping):
         return None
@@ -39,10 +40,10 @@ def keep(run_id: int, attempt: int, name: str, media_type: str, path: Path, *, s
                         sha256=digest)
     try:
         _patiently(lambda: _save(path, artifact.storage_name), give_up)
+        unnamed = persist(lambda: _write(artifact), stopping)
     except OSError:
         _forget([artifact.storage_name])
         raise
-    unnamed = persist(lambda: _write(artifact), stopping)
     if unnamed is None:  # the database is away and the worker stops: the row may be written or not
         return None
     _forget(unnamed)
@@ -76,14 +77,17 @@ def _save(path: Path, name: str) -> None:
 
 def _write(artifact: Artifact) -> list[str]:
     """The row, unless the attempt is stale by now. The files that no row names any longer, by their storage names.
+    Raises `OSError` when the project may hold no more.
 
     Done twice it is done once: nobody knows whether a transaction whose connection broke was committed.
     """
     with transaction.atomic():
-        run = Run.objects.select_for_update(of=("self",)).filter(pk=artifact.run_id).first()
+        run = (Run.objects.select_for_update(of=("self",)).select_related("experiment__project")
+               .filter(pk=artifact.run_id).first())
         if run is None or (run.attempt, run.state) != (artifact.attempt, State.RUNNING):
             return [artifact.storage_name]
         old = Artifact.objects.filter(run=run, attempt=artifact.attempt, name=artifact.name).first()
+        quotas.claim_room(run.experiment.project, artifact.size, instead_of=old.size if old else 0)
         if old is None:
             artifact.save(force_insert=True)
             return []

@@ -8,6 +8,8 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+from assay.archive.leftovers import discard_abandoned
+from assay.care import retention as care
 from assay.experiments.doorbell import ring
 from assay.experiments.models import Run, State
 from assay.experiments.state import ENDED
@@ -29,6 +31,8 @@ from .notifier import Notifier
 logger = logging.getLogger(__name__)
 EVERY = 2.0  # seconds between rounds
 PRUNE_EVERY = 3600.0
+RETAIN_EVERY = 300.0
+RETAIN_SECONDS = 1.0  # of one round: leases come first
 UNHEARD = timedelta(seconds=2)  # how long a run waits before its bell counts as lost
 TELEMETRY_DAYS = 7
 
@@ -39,6 +43,7 @@ def tick() -> None:
     take_back_expired()
     ring_for_waiting()
     prune()
+    care.enforce(RETAIN_SECONDS)
     if process := Judge().call():
         process.wait()
     outbox.note_ends()
@@ -78,10 +83,11 @@ def ring_for_waiting() -> int:
 
 
 def prune() -> None:
-    """Forget what nobody needs: folders of runs that ended, old telemetry, expired sessions."""
+    """Forget what nobody needs: folders of runs that ended, old telemetry, expired sessions, halves of imports."""
     remove_folders(Path(settings.ASSAY_HOME) / "runs")
     retention.prune(store(), before=int(time.time()) - TELEMETRY_DAYS * 86400, kind="node")
     Session.objects.filter(expire_date__lt=Now()).delete()
+    discard_abandoned()
     outbox.prune()
 
 
@@ -99,7 +105,7 @@ def run_forever(stop: threading.Event) -> None:
     """Rounds until `stop`. Workers first get a lease's time to renew: at the start, for nobody knows how long the
     database was away before, and after it was away."""
     lease = settings.LEASE.total_seconds()
-    back_since, pruned = time.monotonic(), float("-inf")
+    back_since, pruned, retained = time.monotonic(), float("-inf"), float("-inf")
     judge = Judge()
     Notifier(stop).start()
     while not stop.is_set():
@@ -114,6 +120,8 @@ def run_forever(stop: threading.Event) -> None:
             if now - pruned > PRUNE_EVERY:
                 pruned = now
                 prune()
+            if now - retained > RETAIN_EVERY and care.enforce(RETAIN_SECONDS):
+                retained = now
             heartbeat.beat()
         except Away as error:
             logger.warning("database away: %s", str(error).strip().split("\n", 1)[0])

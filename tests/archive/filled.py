@@ -1,6 +1,7 @@
 """A project with something of everything that a project may hold."""
 
 import hashlib
+import json
 from typing import Any
 
 import numpy as np
@@ -85,8 +86,8 @@ def _sweep(people: People, machine: Node) -> None:
         methods=[{"id": "dice"}], problem={"id": "bowl"}, seeds=[0], budget={"steps": 10}, resources={"queue": "cpu"})
     sweep = Sweep.objects.create(
         experiment=experiment, space=[{"name": "lr", "low": 0, "high": 1}],
-        objectives=[{"name": "loss", "direction": "min"}], sampler={"id": "asha"}, pruner={"id": "asha", "pause": True}, max_trials=4, parallel=2, status=Status.STOPPED,
-        ended_at=timezone.now())
+        objectives=[{"name": "loss", "direction": "min"}], sampler={"id": "asha"}, pruner={"id": "asha", "pause": True},
+        max_trials=4, parallel=2, status=Status.STOPPED, ended_at=timezone.now())
     one = Trial.objects.create(sweep=sweep, number=0, params={"lr": 0.5}, outcome=Outcome.PRUNED, values={"loss": 0.5},
                                ended_at=timezone.now())
     run = end(_run(experiment, 1), machine, summary={"loss": 0.5})
@@ -96,9 +97,9 @@ def _sweep(people: People, machine: Node) -> None:
                                first_step=5, values={"loss": 0.25}, ended_at=timezone.now())
     going_on = end(_run(experiment, 2, resume_from=checkpoint), machine, summary={"loss": 0.25})
     Leg.objects.create(trial=two, seed=0, run=going_on, told=True)
-    SamplerState.objects.create(sweep=sweep, content=(
-        '{"told":[{"id":0,"checkpoint":"%d"}],"trials":[{"id":1,"parent_checkpoint":"%d"}],"own":{"checkpoint":"77777"}}'
-        % (checkpoint.pk, checkpoint.pk)))
+    SamplerState.objects.create(sweep=sweep, content=json.dumps({
+        "told": [{"id": 0, "checkpoint": str(checkpoint.pk)}],
+        "trials": [{"id": 1, "parent_checkpoint": str(checkpoint.pk)}], "own": {"checkpoint": "77777"}}))
 
 
 def _claim(people: People, machine: Node) -> None:

@@ -15,7 +15,8 @@ from assay.accounts.models import AuditEntry, Project, User
 from assay.archive import load as loading
 from assay.archive.export import Export
 from assay.archive.format import ArchiveError
-from assay.archive.load import discard_abandoned, load
+from assay.archive.leftovers import ABANDONED, discard_abandoned
+from assay.archive.load import load
 from assay.archive.models import Import
 from assay.care import orphans
 from assay.experiments.models import Artifact, Experiment, Run
@@ -154,7 +155,8 @@ def test_lines_that_are_no_rows(members: Members, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(loading, "LONGEST_LINE", 10_000)
     lines = members["rows/log.jsonl"]
     for line, reason in ((b"[]", "must be an object"), (b"{", "not JSON"), (b'{"id": NaN}', "NaN"),
-                         (b"\xff", "not JSON"), (b'{"id": 1e999}', "too large"), (b"[" * 9000, "not JSON"), (b" " * 20_000, "longer than"),
+                         (b"\xff", "not JSON"), (b'{"id": 1e999}', "too large"), (b"[" * 9000, "not JSON"),
+                         (b" " * 20_000, "longer than"),
                          (b'{"id": "\\ud800"}', "valid Unicode")):
         refused(members | {"rows/log.jsonl": lines + line}, tmp_path, reason)
     refused(members | {"rows/runs.jsonl": members["rows/runs.jsonl"] * 2}, tmp_path, "cannot be kept|an id comes twice")
@@ -192,7 +194,7 @@ def test_what_a_killed_import_left_goes_later(members: Members, tmp_path: Path,
     monkeypatch.undo()
     assert standing() != before and not Project.objects.filter(slug="copy").exists()
     assert discard_abandoned() == 0, "it may be alive"
-    Import.objects.update(alive_at=timezone.now() - 2 * loading.ABANDONED)
+    Import.objects.update(alive_at=timezone.now() - 2 * ABANDONED)
     assert discard_abandoned() == 1 and standing() == before
 
 

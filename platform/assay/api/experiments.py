@@ -56,6 +56,7 @@ class ExperimentOut(Schema):
     priority: int
     tags: list[str]
     notes: str
+    kept: bool = Field(description="all of it for ever, whatever the project's retention says")
     created_at: datetime
     states: dict[str, int]
 

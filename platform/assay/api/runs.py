@@ -56,6 +56,8 @@ class RunOut(RunRow):
     node: str | None
     device: str
     cancel_requested_at: datetime | None
+    points_removed_at: datetime | None = Field(description="by the project's retention")
+    log_removed_at: datetime | None
     progress_note: str
     provenance: dict[str, Any]
     moves: list[Move]
@@ -98,6 +100,7 @@ class ArtifactOut(Schema):
     size: int
     sha256: str
     created_at: datetime
+    removed_at: datetime | None = Field(description="since then its file is gone")
     content: str
 
 
@@ -152,7 +155,7 @@ def get_run(request: HttpRequest, id: Id) -> dict[str, Any]:
 
 def _whole(run: Run) -> dict[str, Any]:
     names = ("spec", "spec_hash", "version", "queue", "priority", "max_attempts", "device", "cancel_requested_at",
-             "progress_note", "provenance")
+             "points_removed_at", "log_removed_at", "progress_note", "provenance")
     return _row(run) | {name: getattr(run, name) for name in names} | {
         "project": run.experiment.project.slug, "node": run.node.name if run.node else None,
         "moves": list(run.moves.values(*Move.model_fields)),

@@ -3,7 +3,7 @@
 from django.urls import path
 from ninja import NinjaAPI
 
-from . import accounts, artifacts, catalogue, claims, experiments, metrics, nodes, notifications, runs, sweeps
+from . import accounts, artifacts, catalogue, claims, data, experiments, metrics, nodes, notifications, runs, sweeps
 from .auth import SessionAuth, TokenAuth
 from .errors import register
 from .parser import StrictParser
@@ -32,6 +32,7 @@ api.add_router("/sweeps", sweeps.router)
 api.add_router("/artifacts", artifacts.router)
 api.add_router("/metrics", metrics.router)
 api.add_router("/nodes", nodes.router)
+api.add_router("", data.router)
 api.add_router("", accounts.router)
 api.add_router("", notifications.router)
 

@@ -31,7 +31,6 @@ from .format import (
     FORMAT,
     MANIFEST,
     PIECE,
-    POINT,
     POINTS,
     POINTS_AT_ONCE,
     PROJECT,
@@ -44,6 +43,11 @@ from .format import (
 )
 
 ROWS_AT_ONCE = 500
+POINT = pyarrow.schema([
+    ("run", pyarrow.int64()), ("attempt", pyarrow.int32()),
+    ("key", pyarrow.dictionary(pyarrow.int32(), pyarrow.string())), ("step", pyarrow.int64()),
+    ("value", pyarrow.float64()),
+])
 PARQUET: dict[str, Any] = {
     "compression": "zstd", "use_dictionary": ["key"],
     "column_encoding": {"step": "DELTA_BINARY_PACKED", "value": "BYTE_STREAM_SPLIT"},

@@ -12,7 +12,6 @@ Members of the project, tokens, the audit log and nodes belong to the installati
 import re
 from dataclasses import dataclass, field
 
-import pyarrow
 from django.db.models import DateTimeField, Field, ForeignKey, Model
 
 from assay.bookmarks.models import Bookmark
@@ -26,12 +25,6 @@ ARTIFACTS = "artifacts/"
 MEMBER = re.compile(r"(manifest\.json|project\.json|points\.parquet|rows/[a-z]{1,32}\.jsonl|artifacts/[0-9]{1,19})")
 PIECE = 2**20  # bytes at once
 POINTS_AT_ONCE = 2**17  # in a row group
-
-POINT = pyarrow.schema([
-    ("run", pyarrow.int64()), ("attempt", pyarrow.int32()),
-    ("key", pyarrow.dictionary(pyarrow.int32(), pyarrow.string())), ("step", pyarrow.int64()),
-    ("value", pyarrow.float64()),
-])
 
 
 class ArchiveError(Exception):

@@ -16,7 +16,6 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -38,13 +37,13 @@ from assay.accounts import audit
 from assay.accounts.models import Membership, Project, Role, User
 from assay.care.actions import RETENTION_FIELDS
 from assay.care.models import Retention
-from assay.experiments.actions import erase
 from assay.experiments.models import Artifact, Experiment, Run
 from assay.experiments.state import ENDED
 from assay.metrics.store import Batch, store
 from assay.metrics.writer import write
 from assay.sweeps.models import Status
 
+from .export import POINT
 from .format import (
     ARTIFACTS,
     BOOKMARKS,
@@ -54,7 +53,6 @@ from .format import (
     MANIFEST,
     MEMBER,
     PIECE,
-    POINT,
     POINTS,
     POINTS_AT_ONCE,
     PROJECT,
@@ -67,13 +65,13 @@ from .format import (
     is_moment,
     is_user,
 )
+from .leftovers import discard
 from .models import Import
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 LONGEST_LINE = 64 * 2**20  # bytes of one row
 LARGEST_TEXT = 16 * 2**20  # bytes of the manifest and of the project's member
 ROWS_AT_ONCE = 500
-ABANDONED = timedelta(hours=2)  # an import that says nothing for so long has no process any more
 HIDDEN = "importing-"  # how a project's slug begins until all of it is there
 ORIGINS = re.compile(r"^(Rerun of (?:run (?P<rerun>\d+) of )?experiment #|Reproduces run (?P<run>\d+) of experiment #|"
                      r"From sweep #)(?P<experiment>\d+)")
@@ -128,21 +126,6 @@ def _finish(loading: "_Loading", user: User, slug: str, retention: Mapping[str, 
             audit.record(user, "project.import", project, project, **loading.report.counts)
     except IntegrityError:
         raise ArchiveError(f"there is a project {slug} by now: give another name with --slug") from None
-
-
-def discard(project: Project) -> None:
-    """Remove what was read of an import."""
-    for experiment in Experiment.objects.filter(project=project):
-        erase(experiment)
-    project.delete()
-
-
-def discard_abandoned() -> int:
-    """Remove imports whose process is gone; how many."""
-    left = list(Import.objects.filter(alive_at__lt=Now() - ABANDONED).select_related("project"))
-    for one in left:
-        discard(one.project)
-    return len(left)
 
 
 # -- before anything is written ----------------------------------------------------------------------------
@@ -401,8 +384,8 @@ class _Loading:
         for some in _batches(_lines(self._archive, RUNS)):
             rows = []
             for item in some:
-                linked = Run(pk=runs[item["id"]], reproduces_id=runs.get(item.get("reproduces")),
-                             resume_from_id=artifacts.get(item.get("resume_from")))
+                linked = Run(pk=runs[item["id"]], reproduces_id=runs.get(item.get("reproduces") or 0),
+                             resume_from_id=artifacts.get(item.get("resume_from") or 0))
                 if linked.reproduces_id or linked.resume_from_id:
                     rows.append(linked)
             Run.objects.bulk_update(rows, ["reproduces", "resume_from"])
@@ -471,7 +454,7 @@ class _Loading:
                 raise ArchiveError(f"{POINTS}: {error}") from None
 
 
-JSON = {dict: "object", list: "array"}
+JSON: dict[type, str] = {dict: "object", list: "array"}
 KINDS: dict[str, tuple[type, ...]] = {
     "BooleanField": (bool,), "FloatField": (float, int), "IntegerField": (int,), "BigIntegerField": (int,),
     "PositiveIntegerField": (int,),

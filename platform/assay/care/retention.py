@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
@@ -60,7 +61,7 @@ def preview(policy: Retention) -> list[Due]:
     return found
 
 
-def _due(policy: Retention, kind: str) -> QuerySet[Run] | QuerySet[Artifact] | None:
+def _due(policy: Retention, kind: str) -> QuerySet[Any] | None:
     """Runs, for points and log, or artifacts; None: kept for ever."""
     days = getattr(policy, f"{kind}_days")
     if days is None:

@@ -117,6 +117,9 @@ def compare(store: Store, original: Run, reproduction: Run, tolerance: float = T
 
 
 def _series(store: Store, *runs: Run) -> Iterator[tuple[str, dict[int, Series]]]:
+    """None when the curves of one of them were removed: then summaries alone can be compared."""
+    if any(run.points_removed_at for run in runs):
+        return iter(())
     owners = [run.pk for run in runs]
     names = sorted({key for keys in reader.keys(store, owners).values() for key in keys})
     return reader.by_key(store, owners, names)
@@ -305,6 +308,8 @@ def reproduce(run: Run, user: User, token: Token | None = None) -> Run:
     require(user, Role.EDITOR, old.project, token)
     if run.state not in ENDED:
         raise Conflict("it has not ended: there is nothing yet to be equal to")
+    if run.resume_from is not None and run.resume_from.removed_at is not None:
+        raise Conflict("the checkpoint that it began with was removed: it cannot begin there again")
     try:
         (again,) = plan(run.engine, [spec], old.priority, accepted=True)
     except Invalid as error:

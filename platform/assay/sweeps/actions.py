@@ -11,9 +11,10 @@ from django.http import Http404
 from assay.accounts import audit
 from assay.accounts.models import Project, Role, Token, User
 from assay.accounts.permissions import require
+from assay.care.retention import of_legs
 from assay.experiments.actions import cancel_experiment
 from assay.experiments.doorbell import ring_conductor
-from assay.experiments.models import Experiment, Kind
+from assay.experiments.models import Artifact, Experiment, Kind
 from assay.experiments.submission import Conflict, Invalid, Submission, check_quota, submit
 
 from . import results
@@ -104,6 +105,8 @@ def extend(sweep: Sweep, trials: int, user: User, token: Token | None = None) ->
         locked = Sweep.objects.select_for_update().get(pk=sweep.pk)
         if locked.status == Status.FAILED:
             raise Conflict(f"its sampler failed: {locked.message}")
+        if Artifact.objects.filter(of_legs(), run__experiment=experiment, removed_at__isnull=False).exists():
+            raise Conflict("checkpoints that its trials go on from were removed: start a new sweep")
         # one that was stopped, or that its seconds ended, owes nobody the trials it did not begin
         begun = locked.max_trials if locked.status == Status.RUNNING else locked.trials.count()
         runs_fit(begun + trials, len(experiment.seeds))
