@@ -84,7 +84,7 @@ def _warn_of_clock(node: Node) -> None:
     ahead = time.time() - node.started_at.timestamp() if node.started_at else 0.0
     if abs(ahead) > CLOCK_SECONDS:
         logger.warning("this machine's clock is %.0f s %s the database's: runs do not mind, but the times of its "
-                       "telemetry are wrong; keep clocks right with NTP", abs(ahead), "before" if ahead > 0 else "after")
+                       "telemetry are wrong; set up NTP", abs(ahead), "ahead of" if ahead > 0 else "behind")
 
 
 def _ours(node: Node) -> QuerySet[Node]:

@@ -6,6 +6,7 @@ Reads and writes stream, and what goes wrong is an `OSError` that says what to d
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from boto3.s3.transfer import TransferConfig
@@ -64,6 +65,16 @@ class Bucket(S3Storage):
     def exists(self, name: str) -> bool:
         with self._plainly():
             return bool(super().exists(name))
+
+    def listdir(self, path: str) -> tuple[list[str], list[str]]:
+        with self._plainly():
+            folders, files = super().listdir(path)
+        return folders, files
+
+    def get_modified_time(self, name: str) -> datetime:
+        with self._plainly():
+            found: datetime = super().get_modified_time(name)
+        return found
 
     def delete(self, name: str) -> None:
         with self._plainly():
