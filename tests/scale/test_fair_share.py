@@ -28,7 +28,7 @@ def made(name: str = "n", *, labels: tuple[str, ...] = ()) -> Node:
         name=name, hostname="h", slots=8, cores=8, memory=1, queues=["cpu"], labels=list(labels),
         offers={"misbehave/good": VERSION}, problems={"misbehave/nothing": VERSION}, hardware={"gpus": 0},
     )
-    node.beat(found)
+    node.beat(found, {})
     return found
 
 
@@ -127,7 +127,7 @@ def test_a_deleted_row_is_noticed(stage: Stage) -> None:
     one = made()
     Node.objects.all().delete()
     with pytest.raises(node.Replaced, match="row was deleted"):
-        node.beat(one)
+        node.beat(one, {})
 
 
 def test_a_row_that_a_dead_machine_locked_holds_up_nobody_else(on_postgres: Stage) -> None:

@@ -222,7 +222,7 @@ def test_maintenance_rings_for_runs_that_wait(stage: Stage) -> None:
             node = Node.objects.create(name="n", hostname="h", slots=4, cores=4, memory=1, queues=["elsewhere"])
             from tasks.node import beat
 
-            beat(node)
+            beat(node, {})
             assert maintenance.ring_for_waiting() == 1
     finally:
         broker.stop()

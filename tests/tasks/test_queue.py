@@ -27,7 +27,7 @@ def node(name: str = "n", *, queues: tuple[str, ...] = ("cpu",), labels: tuple[s
         offers={"misbehave/good": VERSION, "misbehave/raises": VERSION}, problems={"misbehave/nothing": VERSION},
         hardware={"gpus": gpus},
     )
-    beat(made)
+    beat(made, {})
     return made
 
 
