@@ -164,11 +164,12 @@ def _gpus(node: Node, reading: str) -> Iterator[tuple[str, float]]:
 
 def maintenance() -> Iterator[Metric]:
     last = Counted.objects.annotate(now=Now()).exclude(at=None).values_list("at", "now").first()
-    ages = {(): (last[1] - last[0]).total_seconds()} if last else {}
+    ages: dict[tuple[str, ...], float] = {(): (last[1] - last[0]).total_seconds()} if last and last[0] else {}
     yield _gauge("assay_maintenance_age_seconds", "Since maintenance's last round.", ages)
 
 
 def notifications() -> Iterator[Metric]:
     waiting = Delivery.objects.filter(progress=Progress.WAITING)
-    counts = {("webhook",): waiting.exclude(webhook=None).count(), ("mail",): waiting.exclude(user=None).count()}
+    counts: dict[tuple[str, ...], float] = {
+        ("webhook",): waiting.exclude(webhook=None).count(), ("mail",): waiting.exclude(user=None).count()}
     yield _gauge("assay_notifications_waiting", "Mails and webhooks on their way.", counts, "channel")

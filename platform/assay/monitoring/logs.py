@@ -68,7 +68,8 @@ def hidden(text: str) -> str:
 
 def _about(record: logging.LogRecord) -> dict[str, str | int]:
     """From the process, the thread, and `extra` of the line itself, the later of them first."""
-    known = {**_process, **_here.get(), **{name: value for name, value in vars(record).items() if name in ABOUT}}
+    own = {name: value for name, value in vars(record).items() if name in ABOUT and isinstance(value, str | int)}
+    known = {**_process, **_here.get(), **own}  # Django puts the request itself into `request`
     asked = {name: value() if callable(value) else value for name, value in known.items()}
     return {name: value for name in ABOUT if (value := asked.get(name)) not in (None, "")}
 
