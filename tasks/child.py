@@ -9,8 +9,10 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import threading
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,7 @@ def main(control: Connection, log: Connection, job: dict[str, Any]) -> None:
     recorder = PipeRecorder(send, Path(job["folder"]), job["artifact_bytes"])
     threading.Thread(target=_listen, args=(control, recorder), name="control", daemon=True).start()
     recorder.start()
-    ended = _attempt(job, recorder)
+    ended = _attempt(job, recorder, send)
     try:
         recorder.close()
         sys.stdout.flush()
@@ -91,6 +93,9 @@ def _limit(job: dict[str, Any]) -> None:
     cores = str(job["cores"])
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
         os.environ[name] = cores  # for processes that the method starts
+    own = Path(job["folder"]) / "tmp"  # what a method leaves there goes with the run's folder, however it ends
+    own.mkdir(exist_ok=True)
+    os.environ["TMPDIR"], tempfile.tempdir = str(own), None
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in job["gpus"])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
@@ -99,24 +104,29 @@ def _limit(job: dict[str, Any]) -> None:
         pass
 
 
-def _attempt(job: dict[str, Any], recorder: PipeRecorder) -> dict[str, Any]:
-    """Execute the spec; how it ended, as JSON-ready data."""
+def _attempt(job: dict[str, Any], recorder: PipeRecorder, send: Callable[[bytes], None]) -> dict[str, Any]:
+    """Execute the spec; how it ended, as JSON-ready data. What executes it is told first: it may not end in order."""
     _limit(job)
     import torch
     from pydantic import ValidationError
 
     from engines.core import errors
     from engines.core.execute import execute
+    from engines.core.provenance import provenance
     from engines.core.runspec import RunSpec, field_errors
 
+    device = "cuda:0" if job["gpus"] else "cpu"
     try:
         try:
             spec = RunSpec.model_validate(job["spec"])
         except ValidationError as error:
             raise errors.InvalidSpec(field_errors(error)) from None
         _thread_pools(job["cores"])
-        outcome = execute(spec, recorder, Path(job["folder"]), device="cuda:0" if job["gpus"] else "cpu",
-                          made_by=job["made_by"], until=job["until"])
+        problem, method = spec.resolve()
+        made = provenance(type(method), type(problem), torch.device(device))
+        send(wire.pack({"type": "provenance", "made": finite(made)}))
+        outcome = execute(spec, recorder, Path(job["folder"]), device=device, made_by=job["made_by"],
+                          until=job["until"])
     except errors.Cancelled:
         return {"state": "cancelled"}
     except errors.EngineError as error:
@@ -131,8 +141,7 @@ def _attempt(job: dict[str, Any], recorder: PipeRecorder) -> dict[str, Any]:
         return {"state": "failed", "kind": _kind(error), "message": _last_line(error)}
     if fault := _unkeepable(outcome.summary):
         return {"state": "failed", "kind": "crashed", "message": fault}
-    return {"state": "succeeded", "summary": finite(outcome.summary), "cost": finite(outcome.cost),
-            "provenance": finite(outcome.provenance)}
+    return {"state": "succeeded", "summary": finite(outcome.summary), "cost": finite(outcome.cost)}
 
 
 def _unkeepable(summary: dict[str, float]) -> str:
@@ -145,10 +154,12 @@ def _unkeepable(summary: dict[str, float]) -> str:
 
 
 def _thread_pools(cores: int) -> None:
-    """NumPy's and SciPy's own pools; torch's is set by `execute`. Oversubscribed pools slow everything down."""
+    """Of NumPy, SciPy and torch. Oversubscribed pools slow everything down."""
+    import torch
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(cores)
+    torch.set_num_threads(cores)
 
 
 def _kind(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -23,8 +24,8 @@ DYING = 0.5  # seconds
 POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 # Reads "+ pid" and "- pid" lines; when its input ends (the worker is gone, however it went) it kills the process
-# groups still listed. A shell because it costs 1 MB. Runs' own watches (the control pipe, the kernel's death signal)
-# do not reach processes that a method started.
+# groups still listed and removes the folder it was given. A shell because it costs 1 MB. Runs' own watches (the control
+# pipe, the kernel's death signal) do not reach processes that a method started.
 GUARD = r"""
 trap '' INT TERM HUP
 groups=' '
@@ -35,6 +36,7 @@ while read -r sign pid; do
   esac
 done
 for pid in $groups; do kill -9 "-$pid" 2>/dev/null; done
+rm -rf -- "$1"
 """
 
 
@@ -52,9 +54,9 @@ class ForkServer:
         self._guard: subprocess.Popen[str] | None = None
         self._learnt: set[str] = set()
         self._parents: dict[int | None, int | None] = {}  # of each process, the forkserver that it was forked from
-        handle, name = tempfile.mkstemp(prefix="assay-preload-")
-        os.close(handle)
-        self._lessons = Path(name)
+        self._folder = Path(tempfile.mkdtemp(prefix="assay-worker-"))
+        self._lessons = self._folder / "preload"
+        self._lessons.touch()
 
     def start(self) -> None:
         for name in POOLS:
@@ -63,8 +65,10 @@ class ForkServer:
         os.environ["ASSAY_FORKSERVER"] = str(self._lessons)
         paths = [str(ROOT), str(ROOT / "platform"), os.environ.get("PYTHONPATH", "")]
         os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
-        self._guard = subprocess.Popen(["/bin/sh", "-c", GUARD], stdin=subprocess.PIPE, text=True,  # noqa: S603
-                                       start_new_session=True)
+        self._guard = subprocess.Popen(["/bin/sh", "-c", GUARD, "guard", str(self._folder)],  # noqa: S603
+                                       stdin=subprocess.PIPE, text=True, start_new_session=True)
+        # Where the forkserver's socket is to be: multiprocessing's own folder would stay behind a killed worker.
+        multiprocessing.current_process()._config["tempdir"] = str(self._folder)  # type: ignore[attr-defined]
         with self._lock:
             forkserver.ensure_running()
 
@@ -80,7 +84,8 @@ class ForkServer:
         if self._guard and self._guard.stdin:
             self._guard.stdin.close()
             self._guard.wait()
-        self._lessons.unlink(missing_ok=True)
+        multiprocessing.current_process()._config.pop("tempdir", None)  # type: ignore[attr-defined]
+        shutil.rmtree(self._folder, ignore_errors=True)  # it may never have been started
 
     @property
     def pid(self) -> int | None:

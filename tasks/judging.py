@@ -8,7 +8,9 @@ import math
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +19,9 @@ from assay.claims.models import Judgement, Verdict
 from assay.experiments.models import Run, State
 from assay.metrics import reader
 from assay.metrics.store import Unavailable, store
+from django.conf import settings
 
-from .database import Away
+from .database import Away, drop_connection
 from .text import storable
 
 if TYPE_CHECKING:
@@ -69,7 +72,9 @@ def judge_due() -> int:
             count += verdicts.record(judgement, _given_up(judgement))
             continue
         try:
-            count += verdicts.record(judgement, judge(judgement))
+            with leased(judgement):
+                found = judge(judgement)
+            count += verdicts.record(judgement, found)
             logger.info("judged %s", judgement)
         except Away:
             raise
@@ -80,6 +85,29 @@ def judge_due() -> int:
             logger.exception("judging %s", judgement)
             verdicts.failed(judgement, storable(f"{type(error).__name__}: {error}"))
     return count
+
+
+@contextmanager
+def leased(judgement: Judgement) -> Iterator[None]:
+    """Renew the lease meanwhile: a verdict may take longer than one, and a second judge would count as a try."""
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(settings.LEASE.total_seconds() / 3):
+            try:
+                verdicts.renew(judgement)
+            except Away as error:
+                logger.warning("lease not renewed, database away: %s", str(error).strip().split("\n", 1)[0])
+                drop_connection()
+        drop_connection()
+
+    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def _given_up(judgement: Judgement) -> list[Verdict]:

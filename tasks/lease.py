@@ -9,10 +9,11 @@ class Lease:
     A process that was stopped for longer (a sleeping laptop, SIGSTOP) must ask before it writes again.
     """
 
-    def __init__(self, run_id: int, attempt: int, seconds: float):
+    def __init__(self, run_id: int, attempt: int, seconds: float, asked: float | None = None):
+        """`asked`: monotonic seconds just before the database was asked for the run; now, if not given."""
         self.run_id, self.attempt, self.seconds = run_id, attempt, seconds
         self.lost = self.ended = False
-        self._confirmed = time.monotonic()
+        self._confirmed = time.monotonic() if asked is None else asked
 
     def confirm(self, at: float) -> None:
         """`at`: monotonic seconds just before the database was asked."""

@@ -20,7 +20,7 @@ from django.core.management import call_command
 from django.db import connections
 from filelock import FileLock, Timeout
 
-from . import broker
+from . import broker, signals
 from .processes import Part, Supervisor
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,9 +93,8 @@ class Machine:
         except Unavailable:
             self._lock.release()
             raise
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or started in the background by a shell
-                signal.signal(number, lambda *_: self.stopping.set())
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # ignored: nohup, or a shell's background
+        signals.upon((one for one in numbers if signal.getsignal(one) is not signal.SIG_IGN), self.stopping.set)
         self._write({"pid": os.getpid()})
         return self
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 import time
+from collections import Counter
 from multiprocessing.connection import Connection, Pipe, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -31,22 +32,23 @@ logger = logging.getLogger(__name__)
 TICK = 0.1  # seconds between looks at limits
 GRACE = 0.4  # seconds that a process has to end by itself when asked
 LINGER = 2.0  # seconds that it may live after its last message
-FLUSH = 10.0  # seconds that the end of a run waits for its last points; they are written later otherwise
+FLUSH = 2.0  # seconds between looks at whether the run's last points may still be waited for
 KEPT = "kept.pt"  # the newest checkpoint whose points are all written: what the next attempt goes on from
 READ = 1 << 20  # bytes of output at once
 LONGEST_MESSAGE = 10_000  # characters of a failure's message; a run's log has the rest
 
 
 class Attempt:
-    """`gpus`: those of the node that are this attempt's own. `memory`: bytes, where the run names no limit."""
+    """`gpus`: those of the node that are this attempt's own. `memory`: bytes, where the run names no limit. `asked`:
+    monotonic seconds just before the run was acquired; its lease begins there."""
 
     def __init__(self, run: Run, gpus: tuple[int, ...], memory: int, provenance: dict[str, Any], writer: Writer,
-                 server: ForkServer, stopping: threading.Event):
+                 server: ForkServer, stopping: threading.Event, asked: float | None = None):
         resources = run.spec.get("resources") or {}
         self.run, self.gpus, self.cores = run, gpus, int(resources.get("cores", 1))
         self.exclusive = bool(resources.get("exclusive"))
         self.leg = False  # of a sweep's trial
-        self.lease = Lease(run.pk, run.attempt, settings.LEASE.total_seconds())
+        self.lease = Lease(run.pk, run.attempt, settings.LEASE.total_seconds(), asked)
         self.stopped: Stop | None = None
         self.supervising = True  # until the final write begins
         self._wall = float(resources.get("wall_seconds") or settings.RUN_WALL_SECONDS)
@@ -56,6 +58,7 @@ class Attempt:
         self._lock = threading.Lock()
         self._kill_at = float("inf")
         self._said: dict[str, Any] | None = None
+        self._given: Counter[str] = Counter()  # points by key, so far
         self._problem = ""
         self._control: Connection | None = None
         self._process: ForkServerProcess | None = None
@@ -68,12 +71,12 @@ class Attempt:
     # -- from other threads ------------------------------------------------------------------------
 
     def stop(self, why: Stop) -> None:
-        """Ask the process to end, and end it after a short grace. The first reason stands."""
+        """Ask the process to end, and end it after a short grace. The first reason stands, but a lost lease is lost."""
         with self._lock:
+            self.lease.lost |= why is Stop.LOST
             if self.stopped is not None:
                 return
             self.stopped = why
-            self.lease.lost = why is Stop.LOST
             self._kill_at = time.monotonic() + (0.0 if why in (Stop.LOST, Stop.MEMORY) else GRACE)
             if self._control is not None:
                 self._ask()
@@ -185,10 +188,13 @@ class Attempt:
     def _take(self, header: dict[str, Any], payload: bytes) -> None:
         kind = header["type"]
         if kind == "points":
-            self._writer.points(self.lease, [
-                Batch(self.run.pk, self.run.attempt, key, steps, values)
-                for key, steps, values in wire.columns(header, payload)
-            ])
+            batches = []
+            for key, steps, values in wire.columns(header, payload):
+                batches.append(Batch(self.run.pk, self.run.attempt, key, steps, values, first=self._given[key]))
+                self._given[key] += len(steps)
+            self._writer.points(self.lease, batches)
+        elif kind == "provenance":
+            self._provenance = header["made"] | self._provenance
         elif kind == "progress":
             self._writer.progress(self.lease, header["done"], header["note"])
         elif kind == "artifact":
@@ -262,12 +268,13 @@ class Attempt:
     # -- the end -----------------------------------------------------------------------------------
 
     def _finish(self, ending: Ending) -> State | None:
-        self.supervising = False
         self._writer.output(self.lease, self._log.end())
         if ending.state is None:
             return None
-        self._writer.flush(2.0 if self._stopping.is_set() else FLUSH)
-        state = persist(lambda: self._write(ending), self._stopping)
+        if not self._is_stored():
+            ending = Ending(State.QUEUED, message="the worker shut down before the run's points could be stored")
+        self.supervising = False
+        state = None if self.lease.lost else persist(lambda: self._write(ending), self._stopping)
         if state is None:
             self.lease.lost = True
             return None
@@ -276,21 +283,35 @@ class Attempt:
             shutil.rmtree(run_folder(self.run.pk), ignore_errors=True)
         return state
 
+    def _is_stored(self) -> bool:
+        """Wait until all that the run said is in the store, for as long as that is away: who sees that a run has ended
+        counts on its points. False when the worker stops meanwhile. A lost lease ends the waiting too.
+        """
+        while not (self._writer.flush(FLUSH) or self.lease.lost):
+            if self._stopping.is_set():
+                return self._writer.flush(FLUSH)
+        return True
+
     def _write(self, ending: Ending) -> State | None:
         """The fenced final write; None when this attempt is no longer the newest."""
         if ending.state is None or ending.state is State.QUEUED:
-            give = queue.put_back if self.stopped is Stop.SHUTDOWN else queue.take_back
+            give = queue.put_back if self._stopping.is_set() else queue.take_back
             return give(self.run, ending.message)
         message = storable(ending.message[:LONGEST_MESSAGE])
         why = message[:200]
         if ending.state is State.CANCELLED:
             why = Run.objects.filter(pk=self.run.pk).values_list("cancel_reason", flat=True).first() or ""
         fields: dict[str, Any] = {"failure_kind": ending.kind, "failure_message": message}
+        fields |= storable({"provenance": self._provenance})
         if ending.state is State.SUCCEEDED:
-            found = {"summary": ending.summary, "cost": ending.cost, "provenance": ending.provenance | self._provenance}
-            fields |= storable(found) | {"progress": 1.0}
+            fields |= storable({"summary": ending.summary, "cost": ending.cost}) | {"progress": 1.0}
         moved = move(self.run, ending.state, attempt=self.lease.attempt, reason=why, **fields)
-        return ending.state if moved else None
+        return ending.state if moved or self._has_moved(ending.state) else None
+
+    def _has_moved(self, state: State) -> bool:
+        """Whether an earlier try made the move, and the connection broke before it could tell."""
+        return Run.objects.filter(pk=self.run.pk, attempt=self.lease.attempt, node=self.run.node_id,
+                                  state=state).exists()
 
 
 def run_folder(run_id: int) -> Path:

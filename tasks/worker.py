@@ -19,7 +19,7 @@ from assay.monitoring.logs import about, everywhere
 from django.conf import settings
 from django.db import close_old_connections
 
-from . import app, child, heartbeat, queue, telemetry
+from . import app, child, heartbeat, queue, signals, telemetry
 from . import node as nodes
 from .conductor import Conductor
 from .database import Away, drop_connection, persist
@@ -32,6 +32,7 @@ from .writer import Writer
 logger = logging.getLogger(__name__)
 POLL = 1.0  # seconds between looks into the run table while a slot is idle and no bell rings
 LOOK = 0.2  # seconds between looks at the held runs: cancelled? still ours?
+TIDY = 600.0  # seconds between two removals of what ended attempts left here
 LEAVE = 10.0  # seconds to put everything back at the end
 
 
@@ -89,8 +90,12 @@ class Worker:
                                    description=description, gpus=self.gpus.describe())
         announce(description)
         self._memory = nodes.default_memory(self.slots)
-        remove_folders(Path(settings.ASSAY_HOME) / "runs")  # `maintenance` may run on another machine
+        self._tidy()
         self.writer.start()
+
+    def _tidy(self) -> None:
+        """`maintenance` may run on another machine."""
+        remove_folders(Path(settings.ASSAY_HOME) / "runs")
 
     def _description(self) -> list[dict[str, Any]]:
         ours, theirs = Pipe(duplex=False)
@@ -119,6 +124,7 @@ class Worker:
             thread.join(2)
         self.writer.stop(LEAVE)
         self.server.stop()
+        persist(self._tidy, self.stopping)
         persist(lambda: nodes.goodbye(self.node), self.stopping)
         logger.info("worker %s: goodbye", self.name)
 
@@ -151,13 +157,13 @@ class Worker:
         """Take one run and start it; False when there is no room or nothing that fits."""
         if not self._has_room():
             return False
-        free = self._free()
+        free, asked = self._free(), time.monotonic()
         run = queue.acquire(self.node, free)
         if run is None:
             return False
         gpus = free.gpus[: int((run.spec.get("resources") or {}).get("gpus", 0))]
         provenance = {"node": self.name, "device": run.device, "attempt": run.attempt, "worker": nodes.version()}
-        attempt = Attempt(run, gpus, self._memory, provenance, self.writer, self.server, self.stopping)
+        attempt = Attempt(run, gpus, self._memory, provenance, self.writer, self.server, self.stopping, asked)
         with self._lock:
             self._held[run.pk, run.attempt] = attempt
         self._pool.submit(self._serve, attempt)
@@ -196,8 +202,10 @@ class Worker:
     # -- the other threads -------------------------------------------------------------------------
 
     def _keep_leases(self) -> None:
-        """Look at the held runs five times a second; renew their leases and the node's heartbeat in time."""
+        """Look at the held runs five times a second; renew their leases and the node's heartbeat in time. Attempts
+        that were lost leave their folders: those of runs that ended elsewhere are removed now and then."""
         renewed = beaten = 0.0
+        tidied = time.monotonic()
         every = settings.LEASE.total_seconds() / 3
         while not self.stopping.wait(LOOK):
             now = time.monotonic()
@@ -210,6 +218,9 @@ class Worker:
                     nodes.beat(self.node, self._readings)
                     heartbeat.beat()
                     beaten = now
+                if now - tidied >= TIDY:
+                    self._tidy()
+                    tidied = now
             except Away as error:
                 logger.warning("leases not renewed, database away: %s", str(error).strip().split("\n", 1)[0])
                 drop_connection()
@@ -261,7 +272,6 @@ class Worker:
 def serve(*, name: str, slots: int, queues: list[str], labels: list[str]) -> None:
     """Run a worker in this process until SIGTERM or SIGINT. Raises what `Worker.run` does."""
     worker = Worker(name=name, slots=slots, queues=queues, labels=labels)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: worker.stop())
+    signals.upon((signal.SIGTERM, signal.SIGINT), worker.stop)
     close_old_connections()
     worker.run()

@@ -14,7 +14,7 @@ from assay.metrics.writer import write
 from .database import Away, drop_connection
 from .lease import Lease
 from .runlog import Piece
-from .spool import Spool, adopt, spool_file
+from .spool import Spool
 
 logger = logging.getLogger(__name__)
 EVERY = 0.25  # seconds between writes when nobody waits
@@ -41,8 +41,7 @@ class Writer(threading.Thread):
 
     def __init__(self, store: Store, folder: Path):
         super().__init__(name="writer", daemon=True)
-        self._store, self._folder = store, folder
-        self._spool = Spool(spool_file(folder))
+        self._store, self._spool = store, Spool(folder)
         self._lock = threading.Condition()
         self._pending = Pending()
         self._count = 0  # points in memory
@@ -83,7 +82,7 @@ class Writer(threading.Thread):
             self._given += 1
 
     def flush(self, patience: float) -> bool:
-        """Wait until all that was given before is written; False after `patience` seconds."""
+        """Wait until all that was given before is in the database and the store; False after `patience` seconds."""
         with self._lock:
             mark, self._urgent = self._given, True
             self._lock.notify_all()
@@ -110,7 +109,7 @@ class Writer(threading.Thread):
             with self._lock:
                 self._give_back(left)
                 self._count = sum(len(batch.steps) for _, batch in self._pending.points)
-                if not left:
+                if not left and not self._spool:
                     self._taken = mark
                     self._lock.notify_all()
             if stopping:
@@ -119,19 +118,21 @@ class Writer(threading.Thread):
 
     def _adopt(self) -> None:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            adopt(self._folder, spool_file(self._folder))
+            self._spool.adopt()
         except OSError as error:  # a full disk: the next worker finds them
-            logger.error("points of earlier workers wait in %s: %s", self._folder, error)
+            logger.error("points of earlier workers wait on disk: %s", error)
 
     def _try(self, taken: Pending) -> Pending:
-        """This thread lives as long as the worker: without it no run would report anything any more."""
+        """What could not be written now. This thread lives as long as the worker: without it no run would report
+        anything any more.
+        """
+        left = Pending()
         try:
-            return self._write(taken)
+            self._write(taken, left)
         except Exception:
-            logger.exception("%d batches of points could not be written and are lost", len(taken.points))
+            logger.exception("some output of runs could not be written and is lost")
             drop_connection()
-            return Pending()
+        return left
 
     def _give_back(self, left: Pending) -> None:
         """Older things first, as they came."""
@@ -140,9 +141,9 @@ class Writer(threading.Thread):
         self._pending.progress = left.progress | self._pending.progress
         self._pending.afterwards[:0] = left.afterwards
 
-    def _write(self, taken: Pending) -> Pending:
-        """What could not be written now. Metric store and database may fail independently."""
-        left, self._away = Pending(), False
+    def _write(self, taken: Pending, left: Pending) -> None:
+        """Fills `left` with what must wait. Metric store and database may fail independently."""
+        self._away = False
         try:
             left.points = self._write_points(taken.points)
         except Unavailable as error:
@@ -156,7 +157,6 @@ class Writer(threading.Thread):
             drop_connection()
             left.pieces, left.progress = taken.pieces, taken.progress
         self._wait = min(2 * self._wait, LONGEST_WAIT) if self._away else EVERY
-        return left
 
     def _complain(self, what: str, error: Exception) -> None:
         self._away = True
@@ -245,16 +245,14 @@ class Writer(threading.Thread):
         return True
 
     def _empty_spool(self) -> None:
-        """Older points first. A crash in the middle writes some of them twice: the same values at the same steps."""
+        """Older points first."""
         if not self._spool:
             return
         try:
             for part in self._spool.parts(PART):
                 self._append(part)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OSError):
             logger.exception("points that waited on disk cannot be read: kept in %s", self._spool.set_aside())
-            return
-        self._spool.clear()
 
     def _last_words(self) -> None:
         with self._lock:

@@ -26,7 +26,7 @@ from tasks import artifacts, ending, memory, wire, writer
 from tasks.lease import Lease
 from tasks.recorder import PipeRecorder
 from tasks.runlog import CHUNK, RunLog
-from tasks.spool import Spool, adopt
+from tasks.spool import Spool
 
 
 @given(st.dictionaries(st.text(max_size=20), st.integers() | st.text()), st.binary(max_size=200))
@@ -149,16 +149,16 @@ def test_while_the_store_is_away_points_go_to_the_spool_and_come_back_in_order(
     for start in range(0, 1000, 50):
         one.points(lease, [batch(list(range(start, start + 50)))])
         one.flush(0.05)
-    spool = tmp_path / "spool" / f"{os.getpid()}.points"
+    spool = tmp_path / "spool"
     end = time.monotonic() + 20
-    while not spool.exists() and time.monotonic() < end:
+    while not list(spool.glob("*.points")) and time.monotonic() < end:
         one.flush(0.05)
-    assert spool.exists()
+    assert list(spool.glob("*.points")) and not one.flush(0.5)  # on disk is not in the store
     monkeypatch.setattr(writer, "write", write)
     assert one.flush(15)
     one.stop(5)
     assert list(series(metrics, 1, "k").values) == [float(step) for step in range(1000)]
-    assert not spool.exists()
+    assert not list(spool.iterdir())
 
 
 def test_what_a_stopped_writer_could_not_write_is_written_by_the_next(
@@ -170,8 +170,7 @@ def test_what_a_stopped_writer_could_not_write_is_written_by_the_next(
         one.start()
         one.points(None, [batch([1, 2, 3])])
         one.stop(5)
-    left = tmp_path / "spool" / f"{os.getpid()}.points"
-    left.rename(left.with_name("999999999.points"))  # of a process that is gone
+    one._spool._files[0].handle.close()  # as the kernel does once the process is gone
     two = writer.Writer(metrics, tmp_path / "spool")
     two.start()
     two.points(None, [batch([4])])
@@ -196,10 +195,12 @@ def test_points_without_a_lease_wait_or_are_dropped(metrics: Store, tmp_path: Pa
 
 
 def test_a_live_worker_s_spool_is_left_alone(tmp_path: Path) -> None:
-    theirs = Spool(tmp_path / f"{os.getppid()}.points")
+    theirs, ours = Spool(tmp_path), Spool(tmp_path)
     theirs.append([batch([1])])
-    adopt(tmp_path, tmp_path / "own.points")
-    assert theirs and [[list(one.steps) for one in part] for part in theirs.parts(10)] == [[[1]]]
+    ours.adopt()
+    assert theirs and not ours
+    assert [[list(one.steps) for one in part] for part in theirs.parts(10)] == [[[1]]]
+    assert not theirs and not list(tmp_path.iterdir())
 
 
 @pytest.fixture
@@ -211,9 +212,9 @@ def small_disk() -> Iterator[Callable[[int], None]]:
 
 
 def test_a_full_disk_leaves_no_half_of_a_spooled_batch(tmp_path: Path, small_disk: Callable[[int], None]) -> None:
-    spool = Spool(tmp_path / "1.points")
+    spool = Spool(tmp_path)
     spool.append([batch([1, 2])])
-    small_disk((tmp_path / "1.points").stat().st_size + 50)
+    small_disk(next(tmp_path.glob("*.points")).stat().st_size + 50)
     with pytest.raises(OSError, match="large"):
         spool.append([batch(list(range(1000)))])
     small_disk(resource.RLIM_INFINITY)
@@ -222,7 +223,7 @@ def test_a_full_disk_leaves_no_half_of_a_spooled_batch(tmp_path: Path, small_dis
 
 
 def test_a_part_of_the_spool_that_is_written_is_not_written_again(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "1.points")
+    spool = Spool(tmp_path)
     spool.append([batch([step]) for step in range(5)])
     parts = spool.parts(2)
     next(parts), next(parts)  # asking for the second says that the first is written
@@ -233,7 +234,7 @@ def test_a_part_of_the_spool_that_is_written_is_not_written_again(tmp_path: Path
 def test_a_damaged_spool_stops_nobody(metrics: Store, tmp_path: Path, transactional_db: None) -> None:
     folder = tmp_path / "spool"
     folder.mkdir()
-    damaged = folder / f"{os.getpid()}.points"
+    damaged = folder / "somebody's.points"
     damaged.write_bytes(b"\0\0\0\x08nonsense")
     one = writer.Writer(metrics, folder)
     one.start()

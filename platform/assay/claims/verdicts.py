@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
@@ -12,7 +13,6 @@ from assay.experiments.models import State as RunState
 
 from .models import Judgement, Verdict
 
-LEASE = timedelta(minutes=2)  # for one attempt; a second judge would only do the same work again
 AGAIN = timedelta(seconds=20)  # after an attempt that failed
 
 
@@ -26,10 +26,15 @@ def take() -> Judgement | None:
     """The oldest that is due, leased to the caller, `attempt` counted up; None when there is none."""
     for one in due().order_by("pk"):
         mine = due().filter(pk=one.pk, attempt=one.attempt)
-        if mine.update(attempt=one.attempt + 1, lease_until=Now() + LEASE):
+        if mine.update(attempt=one.attempt + 1, lease_until=Now() + settings.LEASE):
             one.refresh_from_db()
             return one
     return None
+
+
+def renew(judgement: Judgement) -> None:
+    """It is still being judged by the caller."""
+    _mine(judgement).update(lease_until=Now() + settings.LEASE)
 
 
 def failed(judgement: Judgement, problem: str) -> None:

@@ -33,6 +33,8 @@ class Batch:
     """Points of one key of one attempt, in the order in which they were reported.
 
     `steps` and `values` have one shape, (n,). Any int64 is a step, any float64 a value (NaN and infinities too).
+    `first`: how many points of the series were given before these, by whom can tell; then they may be written again
+    when it is not known whether they were written (a connection that broke at the commit).
     Raises `ValueError` for a key that is empty, longer than 200 characters or not storable as text, for an unknown
     kind, for arrays of different or wrong shape, and for steps that are no whole numbers.
     """
@@ -43,6 +45,7 @@ class Batch:
     steps: NDArray[np.int64]
     values: NDArray[np.float64]
     kind: Kind = "run"
+    first: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

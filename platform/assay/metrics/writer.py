@@ -32,30 +32,28 @@ class Tail:
 
 
 def write(store: Store, batches: Sequence[Batch]) -> None:
-    """Append all points, in one transaction; what is passed twice is stored twice.
+    """Append all points, in one transaction. Points whose place in the series is told (`Batch.first`) and taken already
+    are left out; other ones are stored as often as they are passed.
 
     Any number of threads and processes may write at once, to the same series too. `attempt` is taken as it is given:
     whether it still may write is for the caller to know. Raises one of `store.Unavailable` when the database is away,
     locked for too long or full; nothing is written then.
     """
-    points = _by_name(batches)
-    if not points:
+    found = _by_name(batches)
+    if not found:
         return
     with store.writing() as connection:
-        for names in _slices(sorted(points)):
-            _append(connection, {name: points[name] for name in names})
+        for names in _slices(sorted(found)):
+            _append(connection, {name: found[name] for name in names})
 
 
-def _by_name(batches: Sequence[Batch]) -> dict[Name, tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """The points of each series, in the order of the batches."""
+def _by_name(batches: Sequence[Batch]) -> dict[Name, list[Batch]]:
+    """The batches of each series, in their order."""
     found: dict[Name, list[Batch]] = {}
     for batch in batches:
         if len(batch.steps):
             found.setdefault((batch.kind, batch.owner, batch.key, batch.attempt), []).append(batch)
-    return {
-        name: (np.concatenate([batch.steps for batch in parts]), np.concatenate([batch.values for batch in parts]))
-        for name, parts in found.items()
-    }
+    return found
 
 
 def _slices(names: list[Name]) -> Iterator[list[Name]]:
@@ -63,11 +61,14 @@ def _slices(names: list[Name]) -> Iterator[list[Name]]:
         yield names[start : start + AT_ONCE]
 
 
-def _append(connection: Connection, points: dict[Name, tuple[NDArray[np.int64], NDArray[np.float64]]]) -> None:
-    tails = _lock(connection, list(points))
+def _append(connection: Connection, batches: dict[Name, list[Batch]]) -> None:
+    tails = _lock(connection, list(batches))
     rows, fresh, rewritten = [], [], []
-    for name, (steps, values) in points.items():
+    for name, parts in batches.items():
         tail = tails[name]
+        steps, values = _new(parts, tail.n)
+        if not len(steps):
+            continue
         rows.append(_row(tail, steps, values))
         if tail.payload is not None:
             old_steps, old_values = decode(tail.payload)
@@ -80,7 +81,19 @@ def _append(connection: Connection, points: dict[Name, tuple[NDArray[np.int64], 
         connection.execute(_REWRITE, rewritten)
     if fresh:
         connection.execute(insert(chunk), fresh)
-    connection.execute(_UPDATE, rows)
+    if rows:
+        connection.execute(_UPDATE, rows)
+
+
+def _new(batches: Iterable[Batch], n: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The points that are not among the `n` of the series yet."""
+    steps, values = [], []
+    for batch in batches:
+        known = 0 if batch.first is None else min(max(n - batch.first, 0), len(batch.steps))
+        steps.append(batch.steps[known:])
+        values.append(batch.values[known:])
+        n += len(batch.steps) - known
+    return np.concatenate(steps), np.concatenate(values)
 
 
 # A prepared statement for each, so that SQLAlchemy compiles it once.

@@ -16,12 +16,11 @@ class Command(BaseCommand):
         parser.add_argument("--once", action="store_true", help="one round, then end")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        from tasks import maintenance
+        from tasks import maintenance, signals
 
         if options["once"]:
             maintenance.tick()
             return
         stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+        signals.upon((signal.SIGTERM, signal.SIGINT), stop.set)
         maintenance.run_forever(stop)
