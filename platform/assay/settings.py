@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 from csp.constants import NONCE, NONE, SELF
@@ -87,7 +88,8 @@ if not METRICS_URL:  # beside SQLite a sibling file (two writers at once), withi
     sqlite = DATABASE_URL.startswith("sqlite:")
     METRICS_URL = DATABASE_URL.rpartition("/")[0] + "/metrics.sqlite3" if sqlite else DATABASE_URL
 try:
-    DATABASES = {"default": dict(dj_database_url.parse(DATABASE_URL, conn_max_age=60, conn_health_checks=True))}
+    DATABASES: dict[str, dict[str, Any]] = {
+        "default": dict(dj_database_url.parse(DATABASE_URL, conn_max_age=60, conn_health_checks=True))}
 except (ValueError, dj_database_url.ParseError) as error:
     raise ImproperlyConfigured(f"DATABASE_URL: {error}") from None
 BACKEND = str(DATABASES["default"]["ENGINE"])

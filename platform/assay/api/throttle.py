@@ -44,8 +44,9 @@ class PerUser(BaseThrottle):
 def _count(key: str, keep: int) -> int:
     """This request included. Raises `redis.RedisError`."""
     pipe = _client(settings.REDIS_URL).pipeline(transaction=False)
-    count, _ = pipe.incr(key).expire(key, keep).execute()
-    return int(count)
+    pipe.incr(key)
+    pipe.expire(key, keep)
+    return int(pipe.execute()[0])
 
 
 @lru_cache(maxsize=1)

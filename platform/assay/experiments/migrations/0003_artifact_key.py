@@ -1,9 +1,11 @@
+from typing import Any
+
 import assay.experiments.models
 from django.db import migrations, models
 from django.db.models.functions import Cast
 
 
-def keep_the_files_where_they_are(apps, schema_editor):
+def keep_the_files_where_they_are(apps: Any, schema_editor: Any) -> None:
     """Files were named by their rows' ids."""
     artifacts = apps.get_model("experiments", "Artifact").objects
     artifacts.update(key=Cast("pk", models.CharField(max_length=32)))
