@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from assay.accounts.bootstrap import ensure_demo
 from assay.accounts.models import AuditEntry, Membership, Role, Token, User
-from assay.accounts.tokens import authenticate
+from assay.accounts.tokens import Expired, authenticate
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
@@ -36,7 +36,8 @@ def test_what_is_no_token(people: People, text: str) -> None:
 def test_expired_and_inactive(people: People) -> None:
     _, text = Token.issue(people.editor, "mine", days=1)
     Token.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    assert authenticate(text) is None
+    with pytest.raises(Expired, match="expired on 20"):
+        authenticate(text)
     Token.objects.update(expires_at=None)
     assert authenticate(text) is not None
     User.objects.filter(pk=people.editor.pk).update(is_active=False)

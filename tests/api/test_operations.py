@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from assay.accounts.models import Token
-from assay.api.urls import api
 from assay.experiments.models import Artifact, Experiment, LogChunk, Run, State
 from assay.experiments.state import move
 from assay.experiments.submission import parse, submit
@@ -18,12 +16,10 @@ from assay.metrics.store import Batch
 from assay.metrics.writer import write
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import transaction
 from django.test import Client
 from pyarrow import parquet
 
 from tests.announced import People, client_for, request_body
-from tests.sweeps.examples import announce_samplers, start, sweep_body
 
 pytestmark = pytest.mark.django_db
 JSON = "application/json"
@@ -233,106 +229,7 @@ def test_tokens(people: People) -> None:
     assert other.get("/api/v1/me").status_code == 401
 
 
-# -- who may -------------------------------------------------------------------------------------------
-
-OPERATIONS: dict[str, tuple[str, str, Any, str]] = {  # name: method, path, body, needed role
-    "list experiments": ("get", "/experiments", None, ""),
-    "submit": ("post", "/experiments", request_body(), "editor"),
-    "experiment": ("get", "/experiments/{e}", None, "viewer"),
-    "cancel": ("post", "/experiments/{e}/cancel", None, "editor"),
-    "rerun": ("post", "/experiments/{e}/rerun", None, "editor"),
-    "delete": ("delete", "/experiments/{e}", None, "editor"),
-    "list runs": ("get", "/runs", None, ""),
-    "run": ("get", "/runs/{r}", None, "viewer"),
-    "cancel run": ("post", "/runs/{r}/cancel", None, "editor"),
-    "rerun run": ("post", "/runs/{r}/rerun", None, "editor"),
-    "reproduce run": ("post", "/runs/{ended}/reproduce", None, "editor"),
-    "reproductions": ("get", "/runs/{r}/reproductions", None, "viewer"),
-    "list sweeps": ("get", "/sweeps", None, ""),
-    "start sweep": ("post", "/sweeps", sweep_body(), "editor"),
-    "sweep": ("get", "/sweeps/{s}", None, "viewer"),
-    "trials": ("get", "/sweeps/{s}/trials", None, "viewer"),
-    "stop sweep": ("post", "/sweeps/{s}/stop", None, "editor"),
-    "extend sweep": ("post", "/sweeps/{s}/extend", {"trials": 2}, "editor"),
-    "run the best": ("post", "/sweeps/{s}/run-best", {"trial": 0}, "editor"),
-    "logs": ("get", "/runs/{r}/logs", None, "viewer"),
-    "artifacts": ("get", "/runs/{r}/artifacts", None, "viewer"),
-    "content": ("get", "/artifacts/{a}/content", None, "viewer"),
-    "metrics": ("get", "/metrics?run={r}", None, "viewer"),
-    "members": ("get", "/projects/lab/members", None, "viewer"),
-    "set member": ("put", "/projects/lab/members/viewer", {"role": "viewer"}, "admin"),
-    "remove member": ("delete", "/projects/lab/members/editor", None, "admin"),
-    "catalogue": ("get", "/catalogue", None, ""),
-    "engine": ("get", "/catalogue/toy", None, ""),
-    "problem": ("get", "/catalogue/toy/problems/bowl", None, ""),
-    "method": ("get", "/catalogue/toy/methods/dice", None, ""),
-    "nodes": ("get", "/nodes", None, ""),
-    "claims": ("get", "/claims", None, ""),
-    "claim": ("get", "/claims/dice", None, ""),
-    "run claim": ("post", "/claims/dice/run", {"project": "lab"}, "editor"),
-    "me": ("get", "/me", None, ""),
-    "tokens": ("get", "/tokens", None, ""),
-    "create token": ("post", "/tokens", {"name": "n"}, "self"),
-    "revoke token": ("delete", "/tokens/{t}", None, "self"),
-    "projects": ("get", "/projects", None, ""),
-    "create project": ("post", "/projects", {"slug": "new", "name": "New"}, "self"),
-}
-RANK = {"viewer": 1, "editor": 2, "admin": 3}
-SCOPE = {"read": 1, "write": 2, "admin": 3, "session": 3}
-
-
-def expected(role: str, scope: str, needed: str) -> int:
-    """The status class: 2 done, 403 seen and not allowed, 404 not seen. "self" concerns only the caller."""
-    if needed == "":
-        return 2
-    if needed == "self":
-        return 2 if SCOPE[scope] == 3 else 403
-    if role == "stranger":
-        return 404
-    return 2 if RANK[role] >= RANK[needed] and SCOPE[scope] >= RANK[needed] else 403
-
-
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_permissions(experiment: Experiment, people: People, name: str) -> None:
-    """Roles x scopes for each operation; each try is undone."""
-    method, path, body, needed = OPERATIONS[name]
-    run = Run.objects.get(index=1)
-    ended = Run.objects.get(index=2)
-    assert move(ended, State.CANCELLED, attempt=0)
-    announce_samplers()
-    sweep = start(people.editor)
-    sweep.trials.create(number=0, params={"lr": 0.5, "rule": "plain"})
-    artifact = Artifact.objects.create(run=run, attempt=1, name="a", media_type="text/plain", size=1, sha256="0" * 64)
-    default_storage.save(artifact.storage_name, ContentFile(b"a"))
-    for role in ("viewer", "editor", "admin", "stranger"):
-        user = people.by_role(role)
-        if role == "editor" and name == "remove member":
-            continue  # a member may leave: not a matter of role
-        for scope in SCOPE:
-            with transaction.atomic():
-                other, _ = Token.issue(user, "other")
-                client = client_for(user, scope if scope != "session" else "read")
-                if scope == "session":
-                    client = Client(raise_request_exception=False)
-                    client.force_login(user)
-                at = path.format(e=experiment.pk, r=run.pk, s=sweep.pk, ended=ended.pk, a=artifact.pk, t=other.pk)
-                data = {} if body is None else {"data": body, "content_type": JSON}
-                status = getattr(client, method)(f"/api/v1{at}", **data).status_code
-                wanted = expected(role, scope, needed)
-                assert status // 100 == 2 if wanted == 2 else status == wanted, (role, scope, status)
-                if not default_storage.exists(artifact.storage_name):
-                    default_storage.save(artifact.storage_name, ContentFile(b"a"))
-                transaction.set_rollback(True)
-    anonymous = Client(raise_request_exception=False)
-    at = path.format(e=experiment.pk, r=run.pk, s=sweep.pk, ended=ended.pk, a=artifact.pk, t=1)
-    assert getattr(anonymous, method)(f"/api/v1{at}").status_code == 401
-    default_storage.delete(artifact.storage_name)
-
-
-def test_every_operation_stands_in_the_matrix() -> None:
-    schema = api.get_openapi_schema()
-    count = sum(len(operations) for operations in schema["paths"].values())
-    assert count == len(OPERATIONS)
+# -- who may: tests/permissions holds the table ------------------------------------------------------
 
 
 def test_lists_show_nothing_to_strangers(experiment: Experiment, people: People) -> None:

@@ -1,3 +1,5 @@
+from allauth.account.models import EmailAddress
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 
@@ -6,6 +8,8 @@ from assay.readonly import ReadOnlyAdmin
 from .models import AuditEntry, Membership, Project, Token, User
 
 admin.site.site_header = admin.site.site_title = "Assay"
+admin.site.disable_action("delete_selected")  # Django's log, and so ours, misses what is deleted in bulk
+admin.site.unregister((EmailAddress, SocialApp, SocialToken, SocialAccount))  # allauth's; only the last is of use here
 admin.site.register(User, UserAdmin)
 
 
@@ -43,7 +47,17 @@ class TokenAdmin(ReadOnlyAdmin):
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
-    list_display = ("at", "user", "project", "action", "target")
+    list_display = ("at", "actor", "project", "action", "target")
     list_filter = ("action", "project")
-    search_fields = ("target", "user__username", "action")
+    search_fields = ("target", "actor", "action")
     date_hierarchy = "at"
+
+
+@admin.register(SocialAccount)
+class IdentityAdmin(ReadOnlyAdmin):
+    """Whom the identity provider's accounts stand for; deleting one disconnects it."""
+
+    list_display = ("user", "provider", "uid", "last_login")
+    search_fields = ("user__username", "uid")
+    exclude = ("extra_data",)
+    deletable = True

@@ -5,7 +5,7 @@ from django.http import Http404
 
 from . import audit
 from .models import Membership, Project, Role, Token, User
-from .permissions import require
+from .permissions import require, require_scope
 
 
 class LastAdmin(Exception):
@@ -22,6 +22,15 @@ def create_project(user: User, slug: str, name: str) -> Project:
     Membership.objects.create(project=project, user=user, role=Role.ADMIN)
     audit.record(user, "project.create", project, project)
     return project
+
+
+@transaction.atomic
+def rename(user: User, project: Project, name: str, token: Token | None = None) -> None:
+    """Another name; the slug, by which scripts know the project, stays. Asks for role admin."""
+    require(user, Role.ADMIN, project, token)
+    audit.record(user, "project.rename", project, project, old=project.name, new=name)
+    project.name = name
+    project.save(update_fields=["name"])
 
 
 @transaction.atomic
@@ -42,6 +51,7 @@ def set_role(actor: User, project: Project, username: str, role: Role, token: To
 def remove(actor: User, project: Project, username: str, token: Token | None = None) -> None:
     """Take a member out. Asks for role admin, or to be that member; raises `Http404` for a non-member, `LastAdmin`."""
     require(actor, Role.VIEWER if actor.username == username else Role.ADMIN, project, token)
+    require_scope(Role.ADMIN, token)  # to leave, too: a token that reads changes nothing
     membership = Membership.objects.filter(project=project, user__username=username).select_related("user").first()
     if membership is None:
         raise Http404(f"{username} is not a member")

@@ -12,6 +12,8 @@ from django.utils import timezone
 class User(AbstractUser):
     """A person. Superusers see and change everything."""
 
+    via: "Token | None" = None  # the token through which this person acts in this request
+
 
 class Project(models.Model):
     """Owns experiments; its members see and change them by their role."""
@@ -95,18 +97,21 @@ class Token(models.Model):
 
 
 class AuditEntry(models.Model):
-    """Who did what to what, and when."""
+    """Who did what to what, and when. `actor` is the user's name at that time, which outlives the user; empty for what
+    was done in a shell and for those who did not get in."""
 
     at = models.DateTimeField(auto_now_add=True, db_index=True)
     user = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    actor = models.CharField(max_length=150, blank=True)
     project = models.ForeignKey(Project, on_delete=models.SET_NULL, null=True, related_name="+")
     action = models.CharField(max_length=64)
     target = models.CharField(max_length=200, blank=True)
     details = models.JSONField(default=dict)
 
     class Meta:
-        ordering = ("-at",)
+        ordering = ("-pk",)
         verbose_name_plural = "audit entries"
+        indexes = (models.Index(fields=("project", "-id"), name="audit_of_project"),)
 
     def __str__(self) -> str:
-        return f"{self.at:%Y-%m-%d %H:%M} {self.user} {self.action} {self.target}"
+        return f"{self.at:%Y-%m-%d %H:%M} {self.actor} {self.action} {self.target}"

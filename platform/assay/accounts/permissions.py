@@ -47,5 +47,16 @@ def require(user: User, needed: Role, project: Project, token: Token | None = No
         raise Http404
     if RANK[role] < RANK[needed]:
         raise PermissionDenied(f"this needs role {needed} in project {project.slug}; yours is {role}")
+    require_scope(needed, token)
+
+
+def require_superuser(user: User) -> None:
+    """For what concerns all projects. Raises `PermissionDenied`."""
+    if not user.is_superuser:
+        raise PermissionDenied("this is for the installation's administrators")
+
+
+def require_scope(needed: Role, token: Token | None) -> None:
+    """For what belongs to no project: raises `PermissionDenied` when there is a token, and its scope is too low."""
     if token is not None and not token_covers(token, needed):
-        raise PermissionDenied(f"this needs a token of scope {NEEDED_SCOPE[needed]}; yours is {token.scope}")
+        raise PermissionDenied(f"this needs a login or a token of scope {NEEDED_SCOPE[needed]}; yours is {token.scope}")

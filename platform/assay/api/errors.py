@@ -13,6 +13,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from assay import wording
 from assay.accounts.membership import LastAdmin
+from assay.accounts.tokens import Expired
 from assay.experiments.submission import Conflict, Invalid, OverQuota
 from assay.metrics.store import Unavailable
 from assay.storage import Away
@@ -57,6 +58,7 @@ def register(api: NinjaAPI) -> None:
     """Give `api` a handler for everything that its operations raise."""
     handlers: dict[type[Exception], Any] = {
         AuthenticationError: lambda request, error: _unauthenticated(),
+        Expired: lambda request, error: _unauthenticated(str(error)),
         HttpError: _http,
         ValidationError: lambda request, error: invalid(_fields(error)),
         OverQuota: lambda request, error: invalid(error.fields, 429),
@@ -81,8 +83,9 @@ def register(api: NinjaAPI) -> None:
         api.add_exception_handler(kind, handler)
 
 
-def _unauthenticated() -> HttpResponse:
-    response = answer(401, "send Authorization: Bearer <token> with a token that is valid, or log in")
+def _unauthenticated(why: str = "send Authorization: Bearer <token> with a token that is valid, or log in"
+                     ) -> HttpResponse:
+    response = answer(401, why)
     response["WWW-Authenticate"] = "Bearer"
     return response
 

@@ -48,13 +48,13 @@ def cancel_experiment(experiment: Experiment, user: User, token: Token | None = 
     """Cancel all runs that have not ended; how many there were. Raises `Http404`, `PermissionDenied`."""
     require(user, Role.EDITOR, experiment.project, token)
     with transaction.atomic():
-        if experiment.kind == Kind.SWEEP:
-            experiment.sweep.halt()  # before its runs end: it would propose the next ones
+        # a sweep stops before its runs end: it would propose the next ones
+        halted = experiment.kind == Kind.SWEEP and experiment.sweep.halt()
         waiting = cancel_queued(experiment.runs.all(), reason=f"cancelled by {user}")
         running = experiment.runs.filter(state=State.RUNNING)
         running.filter(cancel_requested_at=None).update(cancel_requested_at=Now())
         count = waiting + running.count()
-        if count:
+        if count or halted:
             audit.record(user, "experiment.cancel", experiment, experiment.project, runs=count)
     return count
 

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from .pages import (
+    audit,
     bookmarks,
     catalogue,
     claim,
@@ -14,6 +15,7 @@ from .pages import (
     login,
     notifications,
     project_data,
+    projects,
     reproduce,
     run,
     scoreboard,
@@ -28,6 +30,8 @@ from .pages import (
 urlpatterns = [
     path("", home.home, name="home"),
     path("login", login.Login.as_view(), name="login"),
+    path("login/sso", login.sso_begin, name="sso-begin"),
+    path("login/sso/callback", login.sso_callback, name="sso-callback"),
     path("logout", login.Logout.as_view(), name="logout"),
     path("search", search.search, name="search"),
     path("project", switch.switch_project, name="project-switch"),
@@ -73,6 +77,10 @@ urlpatterns = [
     path("webhooks/<int:pk>/test", notifications.test_webhook, name="webhook-test"),
     path("webhooks/<int:pk>/delete", notifications.delete_webhook, name="webhook-delete"),
     path("deliveries/<uuid:pk>/retry", notifications.retry_delivery, name="delivery-retry"),
-    path("projects/<slug:slug>/members", settings.members, name="project-members"),
-    path("projects/<slug:slug>/members/remove", settings.remove_member, name="project-member-remove"),
+    path("audit", audit.of_all, name="audit"),
+    path("projects/new", projects.new_project, name="project-new"),
+    path("projects/<slug:slug>/rename", projects.rename, name="project-rename"),
+    path("projects/<slug:slug>/members", projects.members, name="project-members"),
+    path("projects/<slug:slug>/members/remove", projects.remove_member, name="project-member-remove"),
+    path("projects/<slug:slug>/audit", audit.of_project, name="project-audit"),
 ]

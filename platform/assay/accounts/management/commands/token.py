@@ -5,6 +5,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 
 from assay.accounts import audit
 from assay.accounts.models import Scope, Token, User
@@ -29,6 +30,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         {"create": self.create, "list": self.list, "revoke": self.revoke}[options["do"]](options)
 
+    @transaction.atomic
     def create(self, options: dict[str, Any]) -> None:
         if options["days"] is not None and not 1 <= options["days"] <= 36_500:
             raise CommandError("--days: give a number from 1 to 36500")
@@ -59,6 +61,7 @@ class Command(BaseCommand):
             self.stdout.write("{id:>5}  {user:<16} {start}…  {scope:<6} {name}".format(**row)
                               + (f"  (expires {row['expires_at']})" if row["expires_at"] else ""))
 
+    @transaction.atomic
     def revoke(self, options: dict[str, Any]) -> None:
         token = Token.objects.filter(pk=options["id"]).first()
         if token is None:
