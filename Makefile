@@ -16,7 +16,7 @@ FIND_PYTHON = for found in $(PYTHON) python3.11 python3.12 python3.13 python3; d
   done; [ -n "$$found" ] || { echo "Assay needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-slow browser lint lock secrets clean
+.PHONY: help demo up test test-slow soak browser lint lock secrets clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -34,8 +34,11 @@ test: $(VENV)/.dev browser ## the tests of less than ten seconds; those of the d
 test-slow: $(VENV)/.dev browser ## the others: browsers, whole installations, faults
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m slow
 
+soak: $(VENV)/.dev browser ## MINUTES=60 of faults on the whole platform (SEED=1), figures into docs/reliability.md
+	@$(BIN)/python -m tests.faults.campaign --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1) --write
+
 browser: # programs that tests use, where they can be had without asking
-	@want=$$(for one in chromium pgbouncer ip:iproute2; do \
+	@want=$$(for one in chromium faketime pgbouncer ip:iproute2; do \
 	  command -v "$${one%:*}" >/dev/null || echo "$${one#*:}"; done); \
 	if [ -n "$$want" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "Installing for the tests:" $$want; \

@@ -140,3 +140,19 @@ def test_a_failed_write_leaves_nothing_behind(metrics: Store) -> None:
         write(metrics, [*good, Batch(2**70, 1, "loss", np.array([1]), np.array([2.0]))])
     assert reader.series(metrics, 1, "loss").steps.tolist() == [0]
     assert reader.keys(metrics, [2]) == {2: []}
+
+
+def test_points_whose_place_is_taken_are_left_out(metrics: Store) -> None:
+    """As after a connection that broke at the commit: what was written is given again, with more behind it."""
+    steps = np.arange(3 * CHUNK)
+
+    def part(first: int, last: int) -> Batch:
+        return Batch(1, 1, "loss", steps[first:last], steps[first:last] * 0.5, first=first)
+
+    for batches in ([part(0, 10)], [part(0, 10)], [part(0, 10), part(10, 2000)], [part(5, 1500)],
+                    [part(10, 2000), part(2000, 3 * CHUNK)], [part(0, 3 * CHUNK)]):
+        write(metrics, batches)
+    found = reader.series(metrics, 1, "loss")
+    assert np.array_equal(found.steps, steps) and np.array_equal(found.values, steps * 0.5)
+    write(metrics, [Batch(1, 1, "loss", steps[:2], steps[:2] * 1.0)])  # of one who does not tell places
+    assert len(reader.series(metrics, 1, "loss")) == len(steps) + 2

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from assay.care import quotas
+from assay.care.models import Quota
 from assay.experiments.models import Artifact, State
 from assay.metrics.reader import keys
 from assay.metrics.store import store
@@ -31,6 +33,14 @@ def test_a_run_that_succeeds(busy: Stage) -> None:
     assert not (busy.home / "runs" / str(run.pk)).exists()
 
 
+@pytest.mark.parametrize("method", ["raises", "segfaults"])
+def test_a_run_that_fails_says_what_executed_it(busy: Stage, method: str) -> None:
+    run = busy.end(busy.submit(method))
+    assert run.state == State.FAILED
+    assert run.provenance["node"] == "one" and run.provenance["code"]["version"] == "misbehave-1.0"
+    assert run.provenance["packages"]["torch"] and run.provenance["hardware"]["cores"] == os.cpu_count()
+
+
 def test_artifacts_are_kept_under_their_ids(busy: Stage) -> None:
     run = busy.end(busy.submit("artifacts"))
     assert run.state == State.SUCCEEDED
@@ -46,6 +56,20 @@ def test_too_many_bytes_of_artifacts(busy: Stage) -> None:
     assert (run.state, run.failure_kind) == (State.FAILED, "crashed")
     assert "large.bin" in run.failure_message and "1000000 bytes" in run.failure_message
     assert set(Artifact.objects.filter(run=run).values_list("name", flat=True)) == {"same.txt"}
+
+
+def test_a_full_project(busy: Stage) -> None:
+    """The run fails and says what to do; what it had kept before stays, and no file is without a row."""
+    quota = Quota.objects.create(project=busy.project, artifact_bytes=quotas.stored(busy.project) + 100_000)
+    try:
+        run = busy.end(busy.submit("artifacts", size=200_000))
+    finally:
+        quota.delete()
+    assert (run.state, run.failure_kind) == (State.FAILED, "crashed")
+    for words in ("'large.bin' could not be kept", "the artifacts of project project have", "delete experiments"):
+        assert words in run.failure_message
+    assert [one.name for one in run.artifacts.all()] == ["same.txt"]
+    assert len(list((busy.home / "media" / "artifacts" / str(run.pk)).iterdir())) == 1
 
 
 def test_every_run_is_seeded(busy: Stage) -> None:

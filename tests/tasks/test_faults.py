@@ -34,7 +34,10 @@ def taken_back() -> int:
 
 
 @pytest.mark.parametrize("method", ["parent", "deaf"])
-def test_a_killed_worker_s_processes_die_with_it(stage: Stage, method: str) -> None:
+def test_a_killed_worker_s_processes_and_files_go_with_it(stage: Stage, method: str) -> None:
+    temporary = stage.home / "tmp"
+    temporary.mkdir()
+    stage.environment["TMPDIR"] = str(temporary)
     worker = stage.start_worker()
     run = stage.submit(method, **({"wait": True} if method == "parent" else {}))
     stage.reported(run, "process" if method == "parent" else "score")
@@ -43,6 +46,7 @@ def test_a_killed_worker_s_processes_die_with_it(stage: Stage, method: str) -> N
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
     until(lambda: not any(alive(process.pid) for process in family), 3)
+    until(lambda: not list(temporary.iterdir()), 3)
 
 
 def test_a_killed_worker_s_run_goes_on_from_its_checkpoint(stage: Stage) -> None:

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from assay.experiments.models import Experiment, Kind, Run, State
 from assay.experiments.state import move
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import override_settings
 from stage import PLUGIN, ROOT, Stage, until
 
 from engines.core.claim import State as EngineState
@@ -186,3 +189,19 @@ def test_a_claim_that_nobody_here_knows_is_given_up(stage: Stage) -> None:
 def test_the_platform_has_the_engines_words() -> None:
     words: Any = EngineState
     assert list(VerdictState.values) == list(words.__args__)
+
+
+def test_a_judge_at_work_keeps_its_lease(stage: Stage) -> None:
+    """For longer than one lease: a second judge would count as a try, and after three the claim is given up."""
+    run = stage.submit("good")
+    assert move(run, State.CANCELLED, attempt=0)
+    Judgement.objects.create(experiment=run.experiment, engine="misbehave", system="good", statement="", headline="",
+                             seconds=1.0, version="1", parts=[])
+    with override_settings(LEASE=timedelta(seconds=1.5)):
+        mine = verdicts.take()
+        assert mine is not None
+        with judging.leased(mine):
+            for _ in range(6):
+                time.sleep(0.5)
+                assert verdicts.take() is None
+        until(lambda: (verdicts.take() or mine).attempt == 2, 10)  # one that is killed is replaced
