@@ -30,7 +30,7 @@ def panels(store: Store, runs: Sequence[Run], styles: Mapping[str, Style], facts
     present = metrics(store, owners)
     chosen = [key for key in facts if key in present] + sorted(present - set(facts))
     chosen = chosen[:MOST_PANELS]
-    found = reader.many(store, owners, [*chosen, CLOCK], points=POINTS)
+    found = reader.many(store, owners, [*chosen, CLOCK] if x == "seconds" else chosen, points=POINTS)
     labels: dict[str, list[int]] = {}
     for run in runs:
         labels.setdefault(run.label, []).append(run.pk)
@@ -111,7 +111,10 @@ def _on(grid: Floats, x: Floats, y: Floats) -> Floats:
 
 
 def _plain(values: Floats) -> list[float | None]:
-    return [value if np.isfinite(value) else None for value in values.tolist()]
+    finite = np.isfinite(values)
+    if finite.all():
+        return list(values.tolist())
+    return [value if known else None for value, known in zip(values.tolist(), finite.tolist(), strict=True)]
 
 
 def _escape(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import asdict
 from typing import Any
 
 from django.contrib import messages
@@ -9,6 +10,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_POST
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -50,7 +52,6 @@ def _context(request: Request, found: Run) -> dict[str, Any]:
     problem = Problem.objects.filter(engine=found.engine, name=found.problem).first()
     facts = {metric["name"]: metric for metric in problem.metrics} if problem else {}
     artifacts = list(found.artifacts.all())
-    start = _log_start(found)
     return {
         "run": found, "live": live, "spec": json.dumps(found.spec, indent=2, ensure_ascii=False),
         "waits": reason(found) if found.state == State.QUEUED else "",
@@ -67,7 +68,7 @@ def _context(request: Request, found: Run) -> dict[str, Any]:
         "original": access.runs(request).filter(pk=found.reproduces_id).first() if found.reproduces_id else None,
         "reproductions": access.runs(request).filter(reproduces=found).count(),
         "metrics": dashboard_url("metrics"), "hardware": lambda: _hardware(found),  # called by the whole page only
-        "log": tail(found, start), "log_cut": start > 0, "command": command(found.spec),
+        "log": SimpleLazyObject(lambda: _log(found)), "command": command(found.spec),
     }
 
 
@@ -109,10 +110,11 @@ def _hardware(found: Run) -> dict[str, Any]:
     return {"graphs": graphs, "more": board + around if board else ""} if graphs else {}
 
 
-def _log_start(found: Run) -> int:
-    """The byte from which the page shows the log."""
+def _log(found: Run) -> dict[str, Any]:
+    """What the page begins with; `cut`: there is more before it. Read by the whole page only."""
     last = LogChunk.objects.filter(run=found, attempt=found.attempt).order_by("-offset").first()
-    return max(0, last.offset + len(last.text.encode()) - LOG_SHOWN) if last else 0
+    start = max(0, last.offset + len(last.text.encode()) - LOG_SHOWN) if last else 0
+    return {**asdict(tail(found, start)), "cut": start > 0}
 
 
 def command(spec: dict[str, Any]) -> str:
@@ -154,7 +156,7 @@ def log(request: Request, pk: int) -> JsonResponse:
 
 
 def _whole(text: str) -> int:
-    return int(text) if text.isdigit() and len(text) < 16 else 0
+    return int(text) if text.isdecimal() and len(text) < 16 else 0
 
 
 @login_required
