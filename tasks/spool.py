@@ -42,6 +42,17 @@ class Spool:
     def __bool__(self) -> bool:
         return bool(self._files)
 
+    @property
+    def size(self) -> int:
+        """Bytes, as far as another thread can tell."""
+        total = 0
+        for held in list(self._files):
+            try:
+                total += held.path.stat().st_size
+            except FileNotFoundError:  # written by now
+                pass
+        return total
+
     def adopt(self) -> None:
         """Take over what is nobody's any more. Raises `OSError`."""
         self._folder.mkdir(parents=True, exist_ok=True)

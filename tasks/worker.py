@@ -215,7 +215,7 @@ class Worker:
                     queue.renew(self.node, held)
                     renewed = now
                 if now - beaten >= HEARTBEAT_SECONDS:
-                    nodes.beat(self.node, self._readings)
+                    nodes.beat(self.node, self._readings | self.writer.backlog())
                     heartbeat.beat()
                     beaten = now
                 if now - tidied >= TIDY:

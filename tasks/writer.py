@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,7 @@ class Writer(threading.Thread):
         self._pending = Pending()
         self._count = 0  # points in memory
         self._taken = self._given = 0  # marks for flush
+        self._written_until = time.monotonic()  # what was reported before is written
         self._urgent = self._stopping = False
         self._wait = EVERY
         self._away = False
@@ -95,6 +97,12 @@ class Writer(threading.Thread):
             self._lock.notify_all()
         self.join(patience)
 
+    def backlog(self) -> dict[str, float]:
+        """What is reported and not written yet: points in memory, bytes on disk, seconds since nothing was left."""
+        behind = self._given > self._taken or bool(self._spool)
+        return {"points": self._count, "spool": self._spool.size,
+                "lag": time.monotonic() - self._written_until if behind else 0.0}
+
     # -- the thread --------------------------------------------------------------------------------
 
     def run(self) -> None:
@@ -104,13 +112,14 @@ class Writer(threading.Thread):
                 self._lock.wait_for(lambda: self._stopping or (self._urgent and not self._away), self._wait)
                 stopping, self._urgent = self._stopping, False
                 mark, taken, self._pending = self._given, self._pending, Pending()
+                taken_at = time.monotonic()
                 self._count = 0
             left = self._try(taken)
             with self._lock:
                 self._give_back(left)
                 self._count = sum(len(batch.steps) for _, batch in self._pending.points)
                 if not left and not self._spool:
-                    self._taken = mark
+                    self._taken, self._written_until = mark, taken_at
                     self._lock.notify_all()
             if stopping:
                 self._last_words()

@@ -25,7 +25,8 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def record(message: str, *arguments: Any, extra: dict[str, Any] | None = None, error: bool = False) -> logging.LogRecord:
+def record(message: str, *arguments: Any, extra: dict[str, Any] | None = None,
+           error: bool = False) -> logging.LogRecord:
     return logging.getLogger("tasks.worker").makeRecord(
         "tasks.worker", logging.WARNING, "file", 1, message, arguments, sys.exc_info() if error else None, extra=extra)
 
