@@ -42,6 +42,7 @@ class Report:
     claims: int = 0
     points: int = 0
     unanswered: int = 0
+    unnamed: int = 0
     faults: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     lost: int = 0
@@ -75,7 +76,8 @@ def _storm(site: Site, report: Report) -> list[int]:
     from tests.faults.stream import Stream
 
     events = schedule(report.seed, report.minutes * 60)
-    acts = [(event.at, False, event) for event in events] + [(event.at + event.seconds, True, event) for event in events]
+    acts = [(event.at, False, event) for event in events]
+    acts += [(event.at + event.seconds, True, event) for event in events]
     acts.sort(key=lambda act: act[:2])
     done: Counter[str] = Counter()
     stream = Stream(site.client, report.seed)
@@ -118,6 +120,7 @@ def _drain(site: Site) -> float:
 def _judge(site: Site, accepted: list[int], report: Report) -> None:
     from tests.faults import checker, evidence
 
+    report.unnamed = evidence.unnamed()
     left = evidence.left(site)
     found = checker.check(_counted(evidence.runs(), report), evidence.judged(), left, accepted,
                           evidence.experiments())
@@ -149,6 +152,7 @@ def table(report: Report) -> str:
         ("points in the store", f"{report.points:,}"),
         ("takeovers (runs put back into the queue)", f"{report.takeovers:,}"),
         ("requests without an answer, sent again", f"{report.unanswered:,}"),
+        ("stored files whose row a kill prevented, found by `manage.py orphans`", f"{report.unnamed:,}"),
         *((f"fault: {kind}", f"{count:,}") for kind, count in report.faults.items()),
         *((f"fault left out: {kind}", reason) for kind, reason in report.skipped.items()),
         ("until all had ended, after the last fault", f"{report.drained:g} s"),

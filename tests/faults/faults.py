@@ -76,11 +76,13 @@ def _kill_forkserver(site: Site, event: Event) -> bool:
 
 
 def _kill_child(site: Site, event: Event) -> bool:
-    server = site.forkserver(event.target)
-    try:
-        runs = server.children() if server else []
-    except psutil.NoSuchProcess:
-        runs = []
+    """Of any worker: the target's slots may all be free just now."""
+    runs: list[psutil.Process] = []
+    for worker in WORKERS:
+        try:
+            runs += server.children() if (server := site.forkserver(worker)) else []
+        except psutil.NoSuchProcess:
+            pass
     return _killed(runs[int(event.draw * len(runs))] if runs else None)
 
 
@@ -116,7 +118,7 @@ def _flush_redis(site: Site, event: Event) -> bool:
 def _ring(site: Site, event: Event) -> bool:
     from assay.experiments.doorbell import ring
 
-    return ring("cpu", BELLS)
+    return any([ring("cpu") for _ in range(BELLS)])
 
 
 def _terminate(site: Site, event: Event) -> bool:
@@ -149,7 +151,7 @@ FAULTS: dict[str, Fault] = {
     "worker killed": Fault(_send(signal.SIGKILL), targets=WORKERS),
     "worker stopped beyond its lease": Fault(_send(signal.SIGSTOP), _send(signal.SIGCONT),
                                              (LEASE_SECONDS + 3.0, LEASE_SECONDS + 7.0), WORKERS),
-    "run's process killed": Fault(_kill_child, targets=WORKERS),
+    "run's process killed": Fault(_kill_child),
     "forkserver killed": Fault(_kill_forkserver, targets=WORKERS),
     "web killed": Fault(_send(signal.SIGKILL), targets=("web",)),
     "maintenance killed": Fault(_send(signal.SIGKILL), targets=("maintenance",)),
