@@ -64,13 +64,19 @@ def against(
     return Row(name, value, unit, target, peer, peer_value, ratio, None if target is None else ratio >= target)
 
 
-def main(description: str | None, measure: Callable[[], list[Row]]) -> int:
-    """Measure and print: a table, or with `--json` one list. The exit status: 1 when a target is missed."""
+def main(description: str | None, measure: Callable[..., list[Row]], **numbers: float) -> int:
+    """Measure and print: a table, or with `--json` one list. The exit status: 1 when a target is missed.
+
+    Each of `numbers` is an option that `measure` gets by its name; the value given here is its default.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON list instead of a table")
-    options = parser.parse_args()
-    rows = measure()
-    if options.json:
+    for name, usual in numbers.items():
+        parser.add_argument(f"--{name}", type=float, default=usual, help="default: %(default)g")
+    options = vars(parser.parse_args())
+    as_json = options.pop("json")
+    rows = measure(**options)
+    if as_json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
     else:
         _print_table(rows)

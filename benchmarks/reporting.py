@@ -1,4 +1,4 @@
-"""An engine whose one method does nothing but report, offered to runs by an entry point (see `plug_in`)."""
+"""An engine whose methods do nothing but report, offered to runs by an entry point (see `plug_in`)."""
 
 import time
 from pathlib import Path
@@ -14,6 +14,7 @@ from engines.core.spec import param
 from .points import KEYS, STEPS, curves
 
 LONGEST_WAIT = 120.0  # seconds for the other runs to be ready
+TICK = 0.02  # seconds between what `steady` reports at once
 
 
 class Nothing(Problem):
@@ -45,9 +46,29 @@ class Reporting(Method):
         context.finish(begun=begun, reported=time.monotonic(), key0=values[-1]["key0"])
 
 
+class Steady(Method):
+    """Reports 10 metrics at an even rate; metric k is step + k."""
+
+    id: ClassVar[str] = "steady"
+    title: ClassVar[str] = "Steady"
+    rate: float = param(1000.0, "points a second, with the run's own seconds at each step", gt=0, le=1e6)
+    length: float = param(60.0, "seconds", gt=0, le=86400)
+
+    def run(self, problem: Any, context: Context) -> None:
+        begun = time.monotonic()
+        step = 0
+        while (passed := time.monotonic() - begun) < self.length:
+            while step < passed * self.rate / (KEYS + 1):
+                context.report(step, **{f"key{key}": float(step + key) for key in range(KEYS)})
+                step += 1
+            context.progress(passed, self.length)
+            time.sleep(TICK)
+        context.finish(key0=float(step), steps=step)
+
+
 engine = Engine("benchmark", "Benchmark", "Reports numbers.", "benchmarks.reporting")
 engine.problems[Nothing.id] = Nothing
-engine.methods[Reporting.id] = Reporting
+engine.methods |= {method.id: method for method in (Reporting, Steady)}
 
 
 def plug_in(folder: Path) -> None:
