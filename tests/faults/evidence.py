@@ -77,9 +77,9 @@ def unnamed() -> int:
     """Files in the storage whose worker was killed before it wrote their row: removed as `manage.py orphans` does, but
     at once, not after an hour. How many there were."""
     orphans.SETTLED = timedelta(0)
-    found = orphans.find()
-    orphans.remove(found)
-    return len(found.files)
+    files = orphans.find().files
+    orphans.remove(orphans.Orphans(files=files))
+    return len(files)
 
 
 def left(site: Site) -> Left:
