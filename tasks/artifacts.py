@@ -58,7 +58,8 @@ def fetch(artifact: Artifact, target: Path, *, give_up: GiveUp) -> None:
     def copy() -> str:
         with default_storage.open(artifact.storage_name) as stored, scratch.open("w+b") as file:
             shutil.copyfileobj(stored, file)
-            return hashlib.file_digest(file, "sha256").hexdigest() if file.seek(0) == 0 else ""
+            file.seek(0)
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     if _patiently(copy, give_up) != artifact.sha256:
         raise OSError(f"artifact {artifact.pk} ({artifact.name}) of run {artifact.run_id} is damaged: "

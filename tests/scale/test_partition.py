@@ -12,7 +12,8 @@ import pytest
 from assay.experiments.models import Move, Run, State
 from assay.experiments.state import ENDED, MOVES
 from assay.fleet.models import Node
-from network import Network, Servers, missing, until
+from django.db import connection
+from network import SERVERS, Network, Servers, missing, until
 
 from tests.conftest import ROOT, unavailable
 from tests.tasks.stage import PLUGIN, Stage
@@ -89,9 +90,16 @@ def legal(run: Run) -> bool:
             and [new in ENDED for _, new in moves].count(True) == 1)
 
 
+def connections_by_machine() -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE client_addr <> %s GROUP BY client_addr", [SERVERS])
+        return [count for (count,) in cursor.fetchall()]
+
+
 def test_a_machine_that_is_cut_off_loses_its_run_and_nothing_else(fleet: Fleet) -> None:
     stage = fleet.stage
     until(lambda: fleet.online() == MACHINES, 240)  # eight times torch
+    print("connections of each idle worker:", connections_by_machine())
     runs = [stage.submit("resumes", steps=STEPS, pause=PAUSE) for _ in range(24)]
     runs += [stage.submit("good", milliseconds=100) for _ in range(8)]
     taken = until(lambda: Run.objects.filter(node__name=f"m{CUT}", state=State.RUNNING, method="resumes").first(), 60)
