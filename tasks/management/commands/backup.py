@@ -18,8 +18,10 @@ class Command(BaseCommand):
 
         target = options["dir"].resolve()
         try:
-            backup(target)
+            manifest = backup(target, self.stderr.write)
         except (BackupError, OSError) as error:
             raise CommandError(str(error)) from None
-        size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+        for flaw in manifest["flaws"]:
+            self.stderr.write(f"as it was: {flaw}")
+        size = sum(one["size"] for one in manifest["files"].values())
         self.stdout.write(f"{target}: {size / 1e6:.1f} MB. It holds password hashes and a key: keep it private.")
