@@ -12,7 +12,6 @@ from typing import Any
 
 import jwt
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.account.utils import filter_users_by_email
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter, get_adapter
 from allauth.socialaccount.models import SocialAccount, SocialApp, SocialLogin
@@ -197,7 +196,7 @@ def _why_not(login: SocialLogin) -> str:
     for address in login.email_addresses:
         if not address.verified:
             return (f"{name()} has not verified that {address.email} is your e-mail. Verify it there, then come back.")
-        if filter_users_by_email(address.email):
+        if User.objects.filter(email__iexact=address.email).exists():
             return (f"There is a user with the e-mail {address.email} here already. If it is you, log in with your "
                     f"password and connect {name()} under Settings.")
     return ""
