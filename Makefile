@@ -38,7 +38,7 @@ soak: $(VENV)/.dev browser ## MINUTES=60 of faults on the whole platform (SEED=1
 	@$(BIN)/python -m tests.faults.campaign --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1) --write
 
 browser: # programs that tests use, where they can be had without asking
-	@want=$$(for one in chromium faketime pgbouncer ip:iproute2; do \
+	@want=$$(for one in chromium pgbouncer ip:iproute2; do \
 	  command -v "$${one%:*}" >/dev/null || echo "$${one#*:}"; done); \
 	if [ -n "$$want" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "Installing for the tests:" $$want; \

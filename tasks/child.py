@@ -21,6 +21,7 @@ from . import wire
 from .recorder import KEY_LENGTH, KEYS, PipeRecorder
 
 CANCEL = b"cancel"
+TEMPORARY = "tmp"  # what a method leaves there goes with the attempt's folder, however it ends
 SLOW_IMPORTS = ("torch._dynamo", "scipy.optimize", "scipy.sparse")  # kept warm once a run needed them
 
 
@@ -93,9 +94,7 @@ def _limit(job: dict[str, Any]) -> None:
     cores = str(job["cores"])
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
         os.environ[name] = cores  # for processes that the method starts
-    own = Path(job["folder"]) / "tmp"  # what a method leaves there goes with the run's folder, however it ends
-    own.mkdir(exist_ok=True)
-    os.environ["TMPDIR"], tempfile.tempdir = str(own), None
+    os.environ["TMPDIR"], tempfile.tempdir = str(Path(job["folder"]) / TEMPORARY), None
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in job["gpus"])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:

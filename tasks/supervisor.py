@@ -101,7 +101,7 @@ class Attempt:
         return self._finish(ending)
 
     def _supervise(self) -> Ending:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / child.TEMPORARY).mkdir(parents=True, exist_ok=True)
         inherit_checkpoint(self.folder)
         self._begin_at_checkpoint()
         # A run that reproduces a leg ends where the leg did.
