@@ -6,6 +6,7 @@ import socket
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import django
@@ -63,6 +64,13 @@ def free_port() -> int:
 @pytest.fixture
 def postgres_url() -> Iterator[str]:
     """A new, empty PostgreSQL database, dropped afterwards."""
+    with postgres_database() as url:
+        yield url
+
+
+@contextmanager
+def postgres_database(copied: str = "template1") -> Iterator[str]:
+    """A new PostgreSQL database, dropped afterwards: a copy of another, by default an empty one."""
     import psycopg
     from psycopg import sql
 
@@ -72,6 +80,6 @@ def postgres_url() -> Iterator[str]:
         unavailable(f"no PostgreSQL at {POSTGRES}: {error}")
     name = f"assay_test_{uuid.uuid4().hex[:12]}"
     with server:
-        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(copied)))
         yield POSTGRES.rpartition("/")[0] + "/" + name
         server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

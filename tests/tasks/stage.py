@@ -49,7 +49,8 @@ class Stage:
         self.environment = environment
         self.workers: list[subprocess.Popen[bytes]] = []
 
-    def open(self) -> "Stage":
+    def open(self, *, tables: bool = False) -> "Stage":
+        """`tables`: the database has them already."""
         self._settings = override_settings(
             ASSAY_HOME=self.home, MEDIA_ROOT=str(self.home / "media"), METRICS_URL=self.metrics_url,
             REDIS_URL=self.redis_url,
@@ -63,10 +64,10 @@ class Stage:
             parsed["OPTIONS"] = options
         connections.settings = connections.configure_settings({"default": parsed})
         del connections["default"]
-        self._make_tables()
-        user = User.objects.create(username="somebody")
-        self.project = Project.objects.create(name="Project", slug="project")
-        self.user = user
+        if not tables:
+            self._make_tables()
+        self.user, _ = User.objects.get_or_create(username="somebody")
+        self.project, _ = Project.objects.get_or_create(slug="project", defaults={"name": "Project"})
         return self
 
     def _make_tables(self) -> None:
