@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import dash_ag_grid as dag
+from assay import spreadsheet
 from assay.web.styles import Style
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 from django.core.exceptions import BadRequest
@@ -142,12 +143,11 @@ def connect(app: Dash, name: str, rows: Callable[[str | None], Rows]) -> None:
 
 
 def csv_file(name: str, rows: Rows) -> dict[str, str]:
-    """What a `dcc.Download` takes. A text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    """What a `dcc.Download` takes."""
     text = io.StringIO()
     writer = csv.writer(text)
     for row in rows:
-        writer.writerow([f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and cell else cell
-                         for cell in row])
+        writer.writerow([spreadsheet.cell(one) for one in row])
     return {"content": text.getvalue(), "filename": f"{name}.csv", "type": "text/csv"}
 
 

@@ -2,9 +2,12 @@
 
 from io import BytesIO
 
+from assay.api.parser import StrictParser, Unreadable
+from assay.experiments.submission import Invalid
 from csp.decorators import csp_update
 from dash.exceptions import DependencyException
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.gzip import gzip_page
@@ -34,6 +37,11 @@ def data(request: HttpRequest, name: str, what: str) -> HttpResponse:
     """Layout, dependencies and callbacks: asked for by scripts, so 401 rather than a login page."""
     if not request.user.is_authenticated:
         return JsonResponse({"error": {"code": "unauthorized", "message": "sign in", "fields": {}}}, status=401)
+    if request.method == "POST":
+        try:
+            StrictParser().parse_body(request)
+        except (Unreadable, Invalid) as error:
+            raise BadRequest(str(error)) from None
     response = answer(apps[name], request, PREFIX + what)
     response["Cache-Control"] = "no-store"
     return response

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from statistics import fmean
 
 from assay import wording
 from assay.experiments import submission
 from assay.experiments.models import Artifact, Run
+from assay.experiments.results import mean
 from assay.metrics import reader
 from assay.metrics.store import store
 from assay.sweeps.definition import COST, configure
@@ -55,7 +55,7 @@ def means(sweep: Sweep, runs: Sequence[Run]) -> dict[str, float]:
     """Objectives and constraints, averaged over the seeds; one that a run lacks is absent."""
     names = [one["name"] for one in (*sweep.objectives, *sweep.constraints)]
     found = {name: [value for run in runs if (value := value_of(run, name)) is not None] for name in names}
-    return {name: fmean(values) for name, values in found.items() if len(values) == len(runs)}
+    return {name: mean(values) for name, values in found.items() if len(values) == len(runs)}
 
 
 def reached(sweep: Sweep, run: Run) -> dict[str, float]:

@@ -109,14 +109,15 @@
     if (key === "Enter" && target.matches?.(".grid .ag-cell")) target.querySelector("a[href]")?.click();
   });
 
-  // A text that a spreadsheet would take for a formula gets an apostrophe before it.
-  const cell = ({ value }) => (typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : value ?? "");
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-export]");
     if (!button) return;
     const name = button.dataset.export;
     const api = await window.dash_ag_grid.getApiAsync(name);
-    api.exportDataAsCsv({ fileName: `${name}.csv`, processCellCallback: cell });
+    api.exportDataAsCsv({
+      fileName: `${name}.csv`, processCellCallback: ({ value }) => window.assay.cell(value ?? ""),
+      processHeaderCallback: ({ column }) => window.assay.cell(column.getColDef().headerName ?? column.getColId()),
+    });
   });
 
   window.dashAgGridFunctions = Object.assign(window.dashAgGridFunctions ?? {}, {

@@ -163,8 +163,10 @@ def _decades(parameter: Parameter) -> Floats:
 
 
 def _round(parameter: Parameter) -> Floats:
-    """Three to six round numbers from one end of an axis to the other."""
+    """Three to six round numbers from one end of an axis to the other; the ends where floats have none between."""
     span = parameter.high - parameter.low
+    if not 0 < span / 5 < math.inf:
+        return np.array([parameter.low, parameter.high])
     power = 10.0 ** math.floor(math.log10(span / 5))
     step = next(power * times for times in (1, 2, 5, 10) if span / (power * times) <= 5)
     first, last = math.ceil(parameter.low / step - 1e-9), math.floor(parameter.high / step + 1e-9)

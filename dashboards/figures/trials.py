@@ -42,7 +42,9 @@ class Parameter:
         low, high = (0.0, len(self.choices) - 1.0) if self.choices else (self.low, self.high)
         if self.log:
             places, low, high = np.log10(places), math.log10(low), math.log10(high)
-        return (places - low) / (high - low) if high > low else np.where(np.isnan(places), np.nan, 0.5)
+        if not high > low:
+            return np.where(np.isnan(places), np.nan, 0.5)
+        return (places / 2 - low / 2) / (high / 2 - low / 2)  # halves: -1e308 to 1e308 is further than floats reach
 
     def at(self, units: Floats) -> Floats:
         """The inverse of `unit`, for numbers."""

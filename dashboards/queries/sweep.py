@@ -4,13 +4,13 @@ import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 from typing import Any
 
 import numpy as np
 from assay.catalogue.models import Method, Problem
 from assay.catalogue.validation import branch
 from assay.experiments.models import Run, State
+from assay.experiments.results import mean
 from assay.metrics import reader
 from assay.metrics.store import store
 from assay.sweeps.models import Leg, Outcome, Sweep
@@ -145,7 +145,7 @@ def _outcome(runs: Sequence[Run]) -> str:
 def _means(runs: Sequence[Run], chosen: Sequence[Objective]) -> tuple[float, ...]:
     """The mean over the runs that have a finite number, of each objective; NaN where none has."""
     found = [[number for run in runs if (number := _number(run, one.key)) is not None] for one in chosen]
-    return tuple(fmean(numbers) if numbers else math.nan for numbers in found)
+    return tuple(mean(numbers) if numbers else math.nan for numbers in found)
 
 
 def _number(run: Run, key: str) -> float | None:

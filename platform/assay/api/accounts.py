@@ -12,7 +12,6 @@ from assay.accounts import membership, tokens
 from assay.accounts.models import Membership, Project, Role, Scope, Token
 from assay.accounts.permissions import require, require_scope, visible_projects
 from assay.experiments.submission import Conflict, Invalid
-from assay.wording import bad_text
 
 from .auth import Caller, caller
 from .errors import ERRORS
@@ -100,8 +99,6 @@ def list_tokens(request: HttpRequest) -> Any:
 def create_token(request: HttpRequest, body: TokenIn) -> Status:
     """A new token. Through a token this needs scope admin, and gives none that is valid for longer."""
     who = caller(request)
-    if reason := bad_text(body.name):
-        raise Invalid({"name": reason})
     require_scope(Role.ADMIN, who.token)
     try:
         token, text = tokens.issue(who.user, body.name, body.scope, body.days)
@@ -133,8 +130,6 @@ def list_projects(request: HttpRequest) -> list[dict[str, Any]]:
 def create_project(request: HttpRequest, body: ProjectIn) -> Status:
     """A new project with oneself as its admin. 409 when the slug is taken."""
     who = caller(request)
-    if reason := bad_text(body.name):
-        raise Invalid({"name": reason})
     require_scope(Role.ADMIN, who.token)
     try:
         project = membership.create_project(who.user, body.slug, body.name)
@@ -163,7 +158,7 @@ def list_members(request: HttpRequest, project: str) -> list[dict[str, Any]]:
 def set_member(request: HttpRequest, project: str, username: str, body: RoleIn) -> dict[str, Any]:
     """Add a member or change a role."""
     who = caller(request)
-    found = membership.set_role(who.user, _project(who, project), _plain(username), body.role, who.token)
+    found = membership.set_role(who.user, _project(who, project), username, body.role, who.token)
     return {"username": username, "role": found.role}
 
 
@@ -171,7 +166,7 @@ def set_member(request: HttpRequest, project: str, username: str, body: RoleIn) 
 def remove_member(request: HttpRequest, project: str, username: str) -> Status:
     """Take a member out; members may leave by themselves. 409 for the last admin."""
     who = caller(request)
-    membership.remove(who.user, _project(who, project), _plain(username), who.token)
+    membership.remove(who.user, _project(who, project), username, who.token)
     return Status(204, None)
 
 
@@ -191,9 +186,3 @@ def _project(who: Caller, slug: str) -> Project:
         raise Http404
     require(who.user, Role.VIEWER, found, who.token)
     return found
-
-
-def _plain(username: str) -> str:
-    if bad_text(username):
-        raise Http404
-    return username

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from django.http import Http404, HttpRequest
 from ninja import Header, Query, Router, Schema, Status
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, WithJsonSchema
 
 from assay.accounts.models import Project
 from assay.claims import actions
@@ -23,6 +23,9 @@ router = Router(tags=["claims"])
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200,
                                    description="the same key again gives the first answer")]
 
+# Spelled out in the schema, where the name `State` is that of a run's.
+Word = Annotated[State, WithJsonSchema({"type": "string", "enum": State.values, "title": "Verdict"})]
+
 
 class Hardware(Schema):
     node: str
@@ -35,7 +38,7 @@ class PartOut(Schema):
     """`measured` and `threshold` are in `unit`; null: nothing measured, nothing promised."""
 
     name: str
-    verdict: State
+    verdict: Word
     measured: float | None = None
     threshold: float | None = None
     unit: str = ""
@@ -78,7 +81,7 @@ class ClaimOut(SystemOut):
 
 class ClaimQuery(PageQuery):
     engine: Name = None
-    verdict: State | None = Field(None, description="some part has this verdict")
+    verdict: Word | None = Field(None, description="some part has this verdict")
     q: str | None = Field(None, max_length=200, description="words in the system, the statement, the parts ...")
 
 
@@ -113,8 +116,6 @@ def get_claim(request: HttpRequest, system: str) -> dict[str, Any]:
 @router.post("/{slug:system}/run", response={201: ExperimentWithRuns, **ERRORS})
 def run_claim(request: HttpRequest, system: str, body: RunIn, key: Key = None) -> Status:
     """Put a claim to the test: an experiment of its runs, judged when all have ended."""
-    if reason := bad_text(body.project):
-        raise Invalid({"project": reason})
     if key is not None and (reason := bad_text(key)):
         raise Invalid({"Idempotency-Key": reason})
     who = caller(request)

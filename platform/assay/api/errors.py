@@ -4,7 +4,7 @@ import logging
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.request import RawPostDataException, UnreadablePostError
@@ -25,7 +25,6 @@ CODES = {
     400: "bad_request", 401: "unauthenticated", 403: "forbidden", 404: "not_found", 405: "method_not_allowed",
     409: "conflict", 413: "too_large", 422: "invalid", 429: "too_many", 500: "internal", 503: "unavailable",
 }
-DRAINED = 64 * 2**20  # bytes of a refused body that are read, so that its sender gets to see the answer
 
 
 class Error(Schema):
@@ -67,7 +66,6 @@ def register(api: NinjaAPI) -> None:
         LastAdmin: lambda request, error: answer(409, str(error)),
         PermissionDenied: lambda request, error: answer(403, str(error) or "not allowed"),
         Http404: lambda request, error: answer(404, "not found"),
-        RequestDataTooBig: _too_big,
         BadRequest: lambda request, error: answer(400, str(error)),
         SuspiciousOperation: lambda request, error: answer(400, "a malformed request"),
         RawPostDataException: lambda request, error: answer(400, "send the body as application/json"),
@@ -92,35 +90,27 @@ def _unauthenticated(why: str = "send Authorization: Bearer <token> with a token
 
 def _http(request: HttpRequest, error: HttpError) -> HttpResponse:
     cause = error.__cause__
+    if isinstance(cause, Invalid):
+        return invalid(cause.fields)
     return answer(error.status_code, str(cause) if isinstance(cause, Unreadable) else str(error))
 
 
-def _too_big(request: HttpRequest, error: Exception) -> HttpResponse:
-    left = DRAINED
-    try:
-        while left > 0 and (piece := request.read(2**16)):
-            left -= len(piece)
-    except OSError:
-        pass  # the sender went away
-    return answer(413, "the body is too large: at most 10 MB")
-
-
 def _database_away(request: HttpRequest, error: Exception) -> HttpResponse:
-    logger.warning("%s %s: %s", request.method, request.path, error)
+    logger.warning("%s %r: %s", request.method, request.path, error)  # a path may hold a line break
     response = answer(503, "the database does not answer; try again")
     response["Retry-After"] = "5"
     return response
 
 
 def _storage_away(request: HttpRequest, error: Exception) -> HttpResponse:
-    logger.warning("%s %s: %s", request.method, request.path, error)
+    logger.warning("%s %r: %s", request.method, request.path, error)  # a path may hold a line break
     response = answer(503, "the storage of artifacts does not answer; try again")
     response["Retry-After"] = "5"
     return response
 
 
 def _internal(request: HttpRequest, error: Exception) -> HttpResponse:
-    logger.error("%s %s", request.method, request.path, exc_info=error)
+    logger.error("%s %r", request.method, request.path, exc_info=error)
     return answer(500, "an error on our side; it is in the server's log")
 
 

@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja import Query, Router, Schema
 from pydantic import ConfigDict, Field
 
+from assay import spreadsheet
 from assay.experiments import listing
 from assay.experiments.submission import Invalid
 from assay.metrics import reader
@@ -97,8 +98,7 @@ def _csv(found: Found) -> HttpResponse:
     writer = csv.writer(text)
     writer.writerow(("run", "key", "step", "value"))
     for (run, key), one in found.items():
-        # A spreadsheet would run a text that begins like a formula; a quote before it says that it is text.
-        safe = f"'{key}" if key.startswith(("=", "+", "-", "@", "\t", "\r")) else key
+        safe = spreadsheet.cell(key)
         writer.writerows((run, safe, step, repr(value)) for step, value in
                          zip(one.steps.tolist(), one.values.tolist(), strict=True))
     return _download(text.getvalue(), "text/csv; charset=utf-8", "metrics.csv")

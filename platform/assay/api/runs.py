@@ -134,7 +134,7 @@ class ReproductionOut(Schema):
     reasons: list[str] = Field(description="why the two need not be equal")
 
 
-class Cancelled(Schema):
+class CancelledRun(Schema):
     cancelled: bool = Field(description="false when it had ended already")
 
 
@@ -162,7 +162,7 @@ def _whole(run: Run) -> dict[str, Any]:
     }
 
 
-@router.post("/{int:id}/cancel", response={200: Cancelled, **ERRORS})
+@router.post("/{int:id}/cancel", response={200: CancelledRun, **ERRORS})
 def cancel_run(request: HttpRequest, id: Id) -> dict[str, bool]:
     """A queued run is cancelled at once, a running one within a second."""
     who = caller(request)

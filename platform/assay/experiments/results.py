@@ -148,11 +148,20 @@ def _columns(experiment: Experiment, present: set[str]) -> list[Column]:
 
 
 def _cell(values: list[float]) -> Cell:
-    return Cell(fmean(values), deviation(values), len(values), min(values), max(values))
+    return Cell(mean(values), deviation(values), len(values), min(values), max(values))
+
+
+def mean(values: Sequence[float]) -> float:
+    """The arithmetic mean, of numbers too whose sum is no number any more (two runs that ended at 1e308)."""
+    try:
+        return fmean(values)
+    except OverflowError:
+        return math.fsum(value / len(values) for value in values)
 
 
 def deviation(values: Sequence[float]) -> float | None:
-    """Standard deviation of a sample; None for fewer than 2 values, exactly 0 when all are equal.
+    """Standard deviation of a sample; None for fewer than 2 values, exactly 0 when all are equal, infinite where their
+    squares are no numbers any more.
 
     `statistics.stdev` works in fractions, which takes longer than all else on the page of a large experiment.
     """
@@ -160,8 +169,12 @@ def deviation(values: Sequence[float]) -> float | None:
         return None
     if min(values) == max(values):
         return 0.0
-    mean = fmean(values)
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    middle = mean(values)
+    squares = [(value - middle) * (value - middle) for value in values]
+    try:
+        return math.sqrt(math.fsum(squares) / (len(values) - 1))
+    except OverflowError:
+        return math.inf
 
 
 def _mark_best(columns: list[Column], rows: list[Row]) -> None:
@@ -187,21 +200,22 @@ def _against(reference: Row, rows: list[Row], values: dict[tuple[str, str], list
 
 
 def welch(a: Sequence[float], b: Sequence[float]) -> float | None:
-    """Two-sided p-value of Welch's t-test that the means are equal; None for fewer than 2 values or no variance.
+    """Two-sided p-value of Welch's t-test that the means are equal; None for fewer than 2 values, no variance, or one
+    that is no number.
 
     Written out because `scipy.stats` costs a web process 60 MB, `scipy.special` 15.
     """
     spread_a, spread_b = deviation(a), deviation(b)
     if spread_a is None or spread_b is None:
         return None
-    part_a, part_b = spread_a**2 / len(a), spread_b**2 / len(b)
+    part_a, part_b = spread_a * spread_a / len(a), spread_b * spread_b / len(b)
     square = part_a + part_b
-    if square == 0:
+    if square == 0 or not math.isfinite(square):
         return None
     from scipy.special import stdtr
 
-    degrees = square**2 / (part_a**2 / (len(a) - 1) + part_b**2 / (len(b) - 1))
-    return float(2 * stdtr(degrees, -abs(fmean(a) - fmean(b)) / math.sqrt(square)))
+    degrees = 1 / ((part_a / square) ** 2 / (len(a) - 1) + (part_b / square) ** 2 / (len(b) - 1))
+    return float(2 * stdtr(degrees, -abs(mean(a) - mean(b)) / math.sqrt(square)))
 
 
 RECENT = 20  # runs of a method that an estimate looks at

@@ -5,7 +5,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from statistics import fmean
 from typing import Any
 
 from django.db.models.fields.json import KeyTextTransform
@@ -16,7 +15,7 @@ from assay.catalogue.models import Method, Problem
 
 from .listing import JsonNumber
 from .models import Run, State
-from .results import deviation
+from .results import deviation, mean
 
 MOST_RUNS = 3000  # of a problem that are looked at, the newest
 COMPARED = 100  # runs that one link compares
@@ -35,7 +34,7 @@ class Configuration:
 
     @property
     def mean(self) -> float:
-        return fmean(self.values)
+        return mean(self.values)
 
     @property
     def std(self) -> float | None:
@@ -68,11 +67,11 @@ class Standing:
 
     @property
     def seconds(self) -> float | None:
-        return fmean(self.best.seconds) if self.best.seconds else None
+        return mean(self.best.seconds) if self.best.seconds else None
 
     @property
     def memory(self) -> float | None:
-        return fmean(self.best.memory) if self.best.memory else None
+        return mean(self.best.memory) if self.best.memory else None
 
 
 def standings(user: User, method: Method) -> list[Standing]:

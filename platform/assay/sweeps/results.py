@@ -3,8 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
+
+from assay.experiments.results import mean
 
 from .models import Outcome, Sweep, Trial
 
@@ -32,7 +33,7 @@ def configurations(trials: Sequence[Trial]) -> list[Configuration]:
 
 
 def _means(trials: Sequence[Trial]) -> dict[str, float]:
-    return {name: fmean(trial.values[name] for trial in trials) for name in trials[0].values
+    return {name: mean([trial.values[name] for trial in trials]) for name in trials[0].values
             if all(name in trial.values for trial in trials)}
 
 

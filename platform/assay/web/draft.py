@@ -85,7 +85,7 @@ class Draft:
         word, _, argument = deed.partition(":")
         if word == "add" and argument and len(self.methods) < 100:
             self.methods.append(MethodDraft(argument))
-        elif word == "remove" and argument.isdigit() and int(argument) < len(self.methods):
+        elif word == "remove" and argument.isdecimal() and len(argument) < 9 and int(argument) < len(self.methods):
             del self.methods[int(argument)]
 
     @classmethod

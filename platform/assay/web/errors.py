@@ -12,6 +12,7 @@ WORDS = {
     400: ("Bad request", "The server could not make sense of this request. Go back, reload the page and try again."),
     403: ("Not allowed", "Your role does not allow this. An admin of the project can give you another one."),
     404: ("Not here", "There is no such page, or it belongs to a project that you are not a member of."),
+    413: ("Too large", "What was sent is larger than the server takes."),
     500: ("Something broke", "The fault is ours and it is in the server's log. What was running goes on running."),
     503: ("Back in a moment", "The database does not answer. Runs go on and keep their results; this page retries."),
 }

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
 from typing import Any
 
 from django.db.models import Count, Q, QuerySet, TextField
@@ -12,7 +11,7 @@ from django.db.models.functions import Cast
 from assay.catalogue.models import Problem
 from assay.experiments.listing import JsonNumber
 from assay.experiments.models import Experiment, Run, State
-from assay.experiments.results import deviation
+from assay.experiments.results import deviation, mean
 from assay.experiments.state import ENDED
 
 
@@ -126,7 +125,7 @@ def _headlines(experiments: Sequence[Experiment]) -> dict[tuple[str, str], dict[
 
 def _winner(by_label: Mapping[str, list[float]], metric: Mapping[str, Any]) -> Winner:
     pick = min if metric["direction"] == "min" else max
-    label = pick(by_label, key=lambda one: fmean(by_label[one]))
+    label = pick(by_label, key=lambda one: mean(by_label[one]))
     best = by_label[label]
-    return Winner(label, fmean(best), deviation(best), metric.get("title") or metric["name"],
+    return Winner(label, mean(best), deviation(best), metric.get("title") or metric["name"],
                   metric.get("unit", ""))

@@ -71,7 +71,7 @@ def _first_draft(request: Request) -> Draft:
 
 
 def _number(text: str) -> int:
-    if not text.isdigit() or len(text) > 18:
+    if not text.isdecimal() or len(text) > 18:
         raise Http404
     return int(text)
 

@@ -31,17 +31,21 @@
 Plotly.newPlot("chart", chart.data, chart.layout, {responsive: true, displaylogo: false, showSendToCloud: false});</script></body></html>`);
   };
 
+  // A text that a spreadsheet would take for a formula gets an apostrophe before it, as in assay/spreadsheet.py.
+  const cell = (value) => (typeof value === "string" && /^(\s*[=+\-@＝＋－＠]|[\t\r\n])/.test(value) ? `'${value}` : value);
+  window.assay = Object.assign(window.assay ?? {}, { cell });
+
   // The traces as they are drawn; what only shades (a band) is left out.
   const table = (chart) => {
     const rows = [["line", "x", "y"]];
     for (const trace of chart.data.filter((one) => !one.fill && one.y?.length)) {
       trace.y.forEach((y, at) => rows.push([trace.name ?? "", trace.x?.[at] ?? at, y ?? ""]));
     }
-    const cell = (value) => {
-      const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
-      return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+    const quoted = (value) => {
+      const text = String(cell(value));
+      return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
     };
-    return rows.map((row) => row.map(cell).join(",")).join("\r\n");
+    return rows.map((row) => row.map(quoted).join(",")).join("\r\n");
   };
 
   document.addEventListener("click", (event) => {
