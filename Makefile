@@ -16,7 +16,7 @@ FIND_PYTHON = for found in $(PYTHON) python3.11 python3.12 python3.13 python3; d
   done; [ -n "$$found" ] || { echo "Assay needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-slow soak browser lint lock secrets clean
+.PHONY: help demo up test test-slow soak fuzz browser lint lock secrets clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -46,10 +46,15 @@ browser: # programs that tests use, where they can be had without asking
 	    >/dev/null 2>&1 || echo "They could not be installed: the tests will say so"; \
 	fi
 
-lint: $(VENV)/.dev ## ruff, mypy, import-linter
+fuzz: $(VENV)/.dev ## CASES=20000 requests to the API that its schema allows, and that it does not; SEED=0
+	@$(BIN)/python -m tests.security.fuzz --cases $(or $(CASES),20000) --seed $(or $(SEED),0)
+
+lint: $(VENV)/.dev ## ruff, mypy, import-linter; licences and known holes of what is shipped
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy engines/core tasks platform
 	@PYTHONPATH=platform:. $(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m tests.security.licences
+	@$(BIN)/python -m tests.security.advisories
 
 lock: $(VENV)/.dev ## pin the newest versions that pyproject.toml allows (a local build's suffix is not part of a version)
 	@$(COMPILE) --upgrade --extra worker --output-file requirements.lock pyproject.toml
