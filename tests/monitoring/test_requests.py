@@ -30,9 +30,13 @@ def test_an_id_is_made_or_taken_over(client: Client) -> None:
         assert client.get("/healthz", headers={"X-Request-ID": bad})["X-Request-ID"] != bad
 
 
-def test_error_pages_name_it(client: Client, people: People) -> None:
-    answer = browser(people.admin).get("/nowhere")
-    assert answer.status_code == 404 and answer["X-Request-ID"] in answer.content.decode()
+def test_error_pages_name_it_but_those_of_what_is_not_there(people: People) -> None:
+    """What is not there and what one may not see answer the same, letter by letter."""
+    client = browser(people.viewer)
+    refused = client.get("/projects/lab/notifications")
+    assert refused.status_code == 403 and refused["X-Request-ID"] in refused.content.decode()
+    one, other = (client.get("/nowhere") for _ in range(2))
+    assert one.status_code == 404 and one.content == other.content and one["X-Request-ID"] != other["X-Request-ID"]
 
 
 def test_what_broke_is_in_the_log_under_the_id(people: People, monkeypatch: pytest.MonkeyPatch,

@@ -99,6 +99,7 @@ PAGES: dict[str, Page] = {
     "favicon.ico": page(EVERYBODY, "/favicon.ico"),
     "healthz": page(EVERYBODY, "/healthz"),
     "readyz": page(EVERYBODY, "/readyz"),
+    "metrics": Page(Line(EVERYBODY), Line(NO_METHOD), "/metrics"),  # on this machine; see tests/monitoring
     "": page(SIGNED_IN, "/"),
     "login": Page(Line(EVERYBODY), Line(EVERYBODY, PASSWORD, why_not="a wrong password; see tests/accounts"), "/login"),
     "login/sso": Page(Line(NO_METHOD), Line(NOT_THERE), "/login/sso"),  # none is configured here; see test_sso.py
@@ -146,6 +147,14 @@ PAGES: dict[str, Page] = {
     "audit": Page(Line(SUPERUSERS), Line(NO_METHOD), "/audit", {"?format=csv": SUPERUSERS}),
     "projects/new": Page(Line(SIGNED_IN), Line(SIGNED_IN, {"name": "Mine", "slug": "mine"}, "project.create"),
                          "/projects/new"),
+    "settings/mail": deed(SIGNED_IN, "/settings/mail", "mail.choose", when="failed"),
+    "projects/<slug:slug>/notifications": Page(
+        Line(ADMINS), Line(ADMINS, {"url": "https://example.org/", "when": "ended"}, "webhook.create"),
+        "/projects/{project}/notifications"),
+    "webhooks/<int:pk>/secret": deed(ADMINS, "/webhooks/{webhook}/secret", "webhook.rotate"),
+    "webhooks/<int:pk>/test": deed(ADMINS, "/webhooks/{webhook}/test", "webhook.test"),
+    "webhooks/<int:pk>/delete": deed(ADMINS, "/webhooks/{webhook}/delete", "webhook.delete"),
+    "deliveries/<uuid:pk>/retry": deed(ADMINS, "/deliveries/{delivery}/retry", "webhook.retry"),
     "projects/<slug:slug>/rename": deed(ADMINS, "/projects/{project}/rename", "project.rename", name="Other"),
     "projects/<slug:slug>/members": Page(Line(MEMBERS), Line(ADMINS, {"username": "nora", "role": "editor"},
                                                              "member.set"), "/projects/{project}/members"),
@@ -206,6 +215,12 @@ OPERATIONS: dict[str, Line] = {
     "GET /artifacts/{artifact}/content": Line(API_MEMBERS),
     "GET /metrics?run={run}": Line(API_MEMBERS),
     "GET /nodes": Line(API_READ),
+    "GET /projects/{project}/webhooks": Line(API_ADMINS),
+    "POST /projects/{project}/webhooks": Line(API_ADMINS, {"url": "https://example.org/"}, "webhook.create"),
+    "DELETE /webhooks/{webhook}": Line(API_ADMINS, audits="webhook.delete"),
+    "POST /webhooks/{webhook}/secret": Line(API_ADMINS, audits="webhook.rotate"),
+    "POST /webhooks/{webhook}/test": Line(API_ADMINS, audits="webhook.test"),
+    "GET /webhooks/{webhook}/deliveries": Line(API_ADMINS),
 }
 ADMIN_PAGES: dict[str, Policy] = {  # by address; "*" are all others
     "*": STAFF,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from assay.experiments.submission import parse, submit
 from assay.fleet.models import Node
 from assay.metrics.store import Batch, store
 from assay.metrics.writer import write
+from assay.notifications.models import Delivery, Progress, Webhook
 from assay.sweeps.models import Outcome
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
@@ -22,7 +24,7 @@ from tests.claims.judged import judged
 from tests.sweeps.examples import announce_samplers, start
 from tests.web.signed_in import end
 
-MISSING = {int: 987_654_321, str: "no-such-thing"}  # what an argument of this kind is, of something that is not there
+MISSING = {int: 987_654_321, str: "no-such-thing", UUID: UUID(int=7)}  # what an argument of this kind is, of something that is not there
 
 
 @dataclass
@@ -60,10 +62,13 @@ def world(toy: None, people: People, metric_store: Any) -> World:
                         values={"loss": 0.5}, ended_at=now)
     view = Bookmark.objects.create(project=people.project, owner=people.editor, board="compare", name="view", query="")
     token, _ = Token.issue(people.admin, "kept")
+    webhook = Webhook.objects.create(project=people.project, url="https://example.org/", created_by=people.admin)
+    delivery = Delivery.objects.create(webhook=webhook, body={"event": "test"}, next_at=now, progress=Progress.GAVE_UP)
     return World(people, {
         "project": "lab", "experiment": experiment.pk, "run": ended.pk, "waiting": waiting.pk,
         "claimed": judged(people.editor, people.project, "holds", "measured").experiment_id,
         "sweep": sweep.pk, "artifact": _artifact(ended).pk, "view": view.pk, "token": token.pk,
+        "webhook": webhook.pk, "delivery": delivery.pk,
         "engine": "toy", "problem": "bowl", "method": "descent", "system": "dice", "member": "nora",
     })
 
