@@ -131,7 +131,7 @@ def test_a_comparison_runs_and_every_point_is_there(site: Site, experiment: dict
                                         budget={"steps": STEPS}).series["train/loss"]
             got = api.get("/api/v1/metrics", params={"run": run["id"], "key": "train/loss"}).json()["series"][0]
             assert got["steps"] == steps.tolist() and np.allclose(got["values"], values)
-            log = api.get(f"/api/v1/runs/{run['id']}/log").raise_for_status().json()
+            log = api.get(f"/api/v1/runs/{run['id']}/logs").raise_for_status().json()
             assert log["attempt"] == 1
 
 
