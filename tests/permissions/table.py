@@ -26,6 +26,7 @@ FORMS = policy("    login    422      403    yes    yes   login   login")  # whi
 ADMINS = policy("   login    404      403    403    yes   login   login")
 OWNER = policy("    login    404      404    404    yes   login   login")  # what the table's objects belong to: admin
 SUPERUSERS = policy("login   403      403    403    403   login   login")
+SUPERUSERS_INSIDE = policy("login 404 403   403    403   login   login")  # of what members know of
 STAFF = policy("    login    login    login  login  login login   login")
 NO_METHOD = policy("405      405      405    405    405   405     405")
 NO_METHOD_INSIDE = policy("login 405  405    405    405   login   login")  # the login is asked for first
@@ -38,6 +39,7 @@ API_READ = policy("  401     yes      yes    yes    yes   401     yes")  # there
 API_MEMBERS = policy("401    404      yes    yes    yes   401     yes")
 API_EDITORS = policy("401    404      403    yes    yes   401     403")
 API_ADMINS = policy("401     404      403    403    yes   401     403")
+API_SUPERUSERS = policy("401 404     403    403    403   401     403")
 API_OWN = policy("   401     yes      yes    yes    yes   401     403")  # one's own affairs, which need scope admin
 API_OWNER = policy(" 401     404      404    404    yes   401     403")
 
@@ -155,6 +157,12 @@ PAGES: dict[str, Page] = {
     "webhooks/<int:pk>/test": deed(ADMINS, "/webhooks/{webhook}/test", "webhook.test"),
     "webhooks/<int:pk>/delete": deed(ADMINS, "/webhooks/{webhook}/delete", "webhook.delete"),
     "deliveries/<uuid:pk>/retry": deed(ADMINS, "/deliveries/{delivery}/retry", "webhook.retry"),
+    "projects/<slug:slug>/data": Page(
+        Line(MEMBERS), Line(ADMINS, {"deed": "save", "newest": "3", "log_days": "30"}, "retention.set"),
+        "/projects/{project}/data"),
+    "projects/<slug:slug>/quota": deed(SUPERUSERS_INSIDE, "/projects/{project}/quota", "", gigabytes="1"),
+    "projects/<slug:slug>/export": deed(ADMINS, "/projects/{project}/export", "project.export"),
+    "experiments/<int:pk>/keep": deed(EDITORS, "/experiments/{experiment}/keep", "experiment.keep", kept="1"),
     "projects/<slug:slug>/rename": deed(ADMINS, "/projects/{project}/rename", "project.rename", name="Other"),
     "projects/<slug:slug>/members": Page(Line(MEMBERS), Line(ADMINS, {"username": "nora", "role": "editor"},
                                                              "member.set"), "/projects/{project}/members"),
@@ -215,6 +223,12 @@ OPERATIONS: dict[str, Line] = {
     "GET /artifacts/{artifact}/content": Line(API_MEMBERS),
     "GET /metrics?run={run}": Line(API_MEMBERS),
     "GET /nodes": Line(API_READ),
+    "GET /projects/{project}/data": Line(API_MEMBERS),
+    "GET /projects/{project}/export": Line(API_ADMINS, audits="project.export"),
+    "PUT /projects/{project}/retention": Line(API_ADMINS, {"log_days": 30}, "retention.set"),
+    "GET /projects/{project}/retention/due": Line(API_ADMINS),
+    "PUT /projects/{project}/quota": Line(API_SUPERUSERS, {"queued_runs": 9}, why_not="see tests/retention"),
+    "PUT /experiments/{experiment}/kept": Line(API_EDITORS, {"kept": True}, "experiment.keep"),
     "GET /projects/{project}/webhooks": Line(API_ADMINS),
     "POST /projects/{project}/webhooks": Line(API_ADMINS, {"url": "https://example.org/"}, "webhook.create"),
     "DELETE /webhooks/{webhook}": Line(API_ADMINS, audits="webhook.delete"),

@@ -24,7 +24,7 @@ from tests.claims.judged import judged
 from tests.sweeps.examples import announce_samplers, start
 from tests.web.signed_in import end
 
-MISSING = {int: 987_654_321, str: "no-such-thing", UUID: UUID(int=7)}  # what an argument of this kind is, of something that is not there
+MISSING = {int: 987_654_321, str: "no-such-thing", UUID: UUID(int=7)}  # an argument of something that is not there
 
 
 @dataclass
