@@ -28,7 +28,7 @@ import engines
 from tests.conftest import POSTGRES
 from tests.stack import LEASH, ROOT, Stack, environment, free_port
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 RATE = 5000  # requests of one user in an hour, to both processes together
 STEPS = 60
 
@@ -75,7 +75,7 @@ class _site:
         self.stack = Stack(home, database, environ={"API_RATE": f"{RATE}/h", **s3.environment})
 
     def __enter__(self) -> Site:
-        self.stack.start()
+        self.stack.start(seconds=240)
         port = free_port()
         line = [sys.executable, "-SE", str(LEASH), str(os.getpid()), "SIGTERM", sys.executable, "-m", "gunicorn",
                 "assay.wsgi", "--chdir", str(ROOT / "platform"), "--bind", f"127.0.0.1:{port}", "--worker-class",
