@@ -11,7 +11,7 @@ from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.gzip import gzip_page
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 from werkzeug.test import run_wsgi_app
 
 from .access import ENVIRON_KEY
@@ -21,7 +21,7 @@ YEAR = 365 * 86400
 FILES = next(iter(apps.values()))  # every app serves the same scripts and styles
 
 
-@require_GET
+@require_safe
 @login_required
 @ensure_csrf_cookie
 @csp_update({"script-src": FILES.csp_hashes()})  # of the only inline script: the one that starts Dash's renderer
@@ -31,7 +31,7 @@ def page(request: HttpRequest, name: str) -> HttpResponse:
     return answer(apps[name], request, request.path)
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @gzip_page
 def data(request: HttpRequest, name: str, what: str) -> HttpResponse:
     """Layout, dependencies and callbacks: asked for by scripts, so 401 rather than a login page."""
@@ -47,7 +47,7 @@ def data(request: HttpRequest, name: str, what: str) -> HttpResponse:
     return response
 
 
-@require_GET
+@require_safe
 @gzip_page
 def file(request: HttpRequest) -> HttpResponse:
     """Scripts and styles of Dash and of ours: public, and kept by the browser as their address names their version."""

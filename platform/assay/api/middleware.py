@@ -1,4 +1,5 @@
-"""Errors that never reach an operation (no such path, wrong method, bad host) get the API's shape too."""
+"""Errors that never reach an operation (no such path, wrong method, bad host) get the API's shape too; and HEAD is
+answered as GET is, by operations which know nothing of it. The server leaves the body out."""
 
 from collections.abc import Callable
 
@@ -16,8 +17,12 @@ class OneErrorShape:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        response = self.get_response(request)
         inside = request.path == PREFIX or request.path.startswith(PREFIX + "/")
+        method = request.method
+        if inside and method == "HEAD":
+            request.method = "GET"
+        response = self.get_response(request)
+        request.method = method
         if not inside or response.status_code < 400 or isinstance(response, ErrorResponse):
             return response
         shaped = answer(response.status_code, WORDS.get(response.status_code, response.reason_phrase))

@@ -118,6 +118,8 @@ class Run(models.Model):
         indexes = (
             models.Index(fields=("state", "queue", "-priority", "id"), name="run_queue"),
             models.Index(fields=("engine", "problem", "method"), name="run_catalogue"),
+            # all that lists filter by: a row with its spec and provenance is fifty times as large
+            models.Index(fields=("experiment", "engine", "problem", "method", "state", "label"), name="run_lists"),
         )
 
     def __str__(self) -> str:

@@ -41,7 +41,7 @@ ICONS = {Verdict.EQUAL: ("succeeded", "check-circle-fill"), Verdict.CLOSE: ("can
 
 
 @login_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def reproduce(request: Request, pk: int) -> HttpResponse:
     """GET: the reproductions of run `pk`, one of them compared (`?run=`, else the newest). POST: another one."""
     found = get_object_or_404(access.runs(request), pk=pk)
