@@ -10,8 +10,9 @@ import pytest
 
 from tests.stack import ROOT, environment
 
-READ = re.compile(r"""(?:env\.(?:text|flag|number|rate|words|secret|from_file|database|issuer)|os\.environ\.get|os\.getenv)\("""
-                  r"""\s*"([A-Z][A-Z_]+)"|os\.environ\["([A-Z][A-Z_]+)"\](?!\s*[=,])""")
+READ = re.compile(
+    r"""(?:env\.(?:text|flag|number|rate|words|secret|database|issuer)|from_file|os\.environ\.get|os\.getenv)\(\s*"""
+    r""""([A-Z][A-Z_]+)"|os\.environ\["([A-Z][A-Z_]+)"\](?!\s*[=,])""")
 OURS = ("platform", "tasks", "engines", "dashboards")
 NOT_SETTINGS = {"PYTHONPATH"}  # passed on to children
 
