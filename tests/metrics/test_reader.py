@@ -196,3 +196,27 @@ def test_each_owner_may_have_a_range_of_its_own(metrics: Store) -> None:
     found = reader.many(metrics, [1, 2, 3], ["loss"], points=5000, first=2990, within={1: (5, 7), 2: (1030, 1031)})
     assert [found[owner, "loss"].steps.tolist() for owner in (1, 2)] == [[5, 6, 7], [1030, 1031]]
     assert found[3, "loss"].steps.tolist() == list(range(2990, 3000))
+
+
+def test_raw_points_are_those_that_were_written(metrics: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "PORTION", 4 * CHUNK)
+    put(metrics, range(10 * CHUNK + 7), owner=2)
+    for attempt, key in ((1, "b"), (2, "b"), (1, "a")):
+        put(metrics, range(5, 0, -1), attempt=attempt, key=key)
+    put(metrics, range(3), owner=9)
+    portions = list(reader.raw(metrics, [2, 1, 3]))
+    whole: dict[tuple[int, int, str], list[float]] = {}
+    for owner, attempt, key, points in portions:
+        whole.setdefault((owner, attempt, key), []).extend(points.values.tolist())
+    assert list(whole) == [(1, 1, "a"), (1, 1, "b"), (1, 2, "b"), (2, 1, "loss")], "attempts are not merged"
+    assert whole[1, 2, "b"] == [step + 0.2 for step in (5, 4, 3, 2, 1)]
+    assert whole[2, 1, "loss"] == [step + 0.1 for step in range(10 * CHUNK + 7)]
+    assert len(portions) == 6 and max(len(points) for *_, points in portions) == 4 * CHUNK
+
+
+def test_sizes_and_owners(metrics: Store) -> None:
+    put(metrics, range(3000), owner=5)
+    put(metrics, range(10), owner=6)
+    sizes = [retention.size(metrics, [owner]) for owner in (5, 6, 7)]
+    assert sizes[0] > sizes[1] > 0 == sizes[2] and retention.size(metrics, [5, 6, 7]) == sum(sizes)
+    assert sorted(retention.owners(metrics)) == [5, 6]

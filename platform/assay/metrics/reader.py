@@ -129,7 +129,7 @@ def raw(store: Store, owners: Sequence[int], kind: Kind = "run") -> Iterator[tup
         table.c.kind == kind, table.c.n > 0).order_by(table.c.owner, table.c.attempt, table.c.key)
     for some in _slices(sorted(set(owners))):
         with store.reading() as connection:
-            rows = connection.execute(query.where(table.c.owner.in_(some))).all()
+            rows: list[Any] = list(connection.execute(query.where(table.c.owner.in_(some))))
         for group in _portions(rows):
             yield from _raw(store, group)
 
