@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 
 from django.db import DatabaseError, InterfaceError
-from django.db.models import Count, Min, OuterRef, Q, Subquery
+from django.db.models import Count, Min, OuterRef, Subquery
 from django.db.models.functions import Now
 from prometheus_client import CollectorRegistry, exposition
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -130,15 +130,15 @@ def _histogram(name: str, what: str, values: Mapping[tuple[str, ...], float], bo
 
 def nodes() -> Iterator[Metric]:
     """Of workers that did not say goodbye."""
-    found = list(Node.objects.filter(stopped=False).annotate(
-        now=Now(), busy=Count("runs", filter=Q(runs__state=State.RUNNING))).defer("offers", "problems", "packages"))
+    found = list(Node.objects.filter(stopped=False).annotate(now=Now()).defer("offers", "problems", "packages"))
+    busy = dict(Run.objects.filter(state=State.RUNNING).order_by().values_list("node").annotate(Count("pk")))
     online = set(Node.objects.online().values_list("pk", flat=True))
     by_name = {(node.name,): node for node in found}
     of_each = {
         "assay_node_up": ("1 while its heartbeat is fresh.", lambda node: node.pk in online),
         "assay_node_draining": ("1 when it takes no new runs.", lambda node: node.draining),
         "assay_node_slots": ("Runs that it can execute at once.", lambda node: node.slots),
-        "assay_node_busy_slots": ("Runs that it executes.", lambda node: node.busy),
+        "assay_node_busy_slots": ("Runs that it executes.", lambda node: busy.get(node.pk, 0)),
         "assay_node_memory_total_bytes": ("Memory of the machine.", lambda node: node.memory),
     }
     for name, (what, value) in of_each.items():

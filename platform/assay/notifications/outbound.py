@@ -25,6 +25,7 @@ NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*"
 # fec0::/10 was what fd00::/8 is.
 HIDDEN = tuple(map(ipaddress.ip_network, ("::ffff:0:0/96", "::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16",
                                           "2001::/32", "192.88.99.0/24", "fec0::/10")))
+ALLOW = "; whoever runs this server can allow it: WEBHOOK_ALLOWED_HOSTS"
 CERTIFICATES = ssl.create_default_context()
 
 Address = IPv4Address | IPv6Address
@@ -76,7 +77,7 @@ def parse(url: str) -> Target:
     if not own and port not in PORTS["https"]:
         raise Refused(f"port {port}: use {' or '.join(map(str, PORTS['https']))}")
     if not own and (address := _literal(host)) and not is_public(address):
-        raise Refused(f"{host} is not a public address")
+        raise Refused(f"{host} is not a public address{ALLOW}")
     return Target(secure, host, port, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), own)
 
 
@@ -120,7 +121,7 @@ def addresses(target: Target) -> list[Address]:
         raise Failed(f"the name {target.host} cannot be resolved") from None
     for address in found:
         if not target.own and not is_public(address):
-            raise Refused(f"{target.host} leads to {address}, which is not a public address")
+            raise Refused(f"{target.host} leads to {address}, which is not a public address{ALLOW}")
     if not found:
         raise Failed(f"the name {target.host} has no address")
     return found[:TRIED]
