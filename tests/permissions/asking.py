@@ -85,8 +85,7 @@ def outcome(answer: Any) -> str:
 def text(answer: Any) -> str:
     """What can be read in an answer, without what differs from request to request."""
     content = b"".join(answer.streaming_content) if answer.streaming else answer.content
-    return re.sub(r'(csrfmiddlewaretoken" value|nonce)="[^"]*"|Request <code>\w+', r"\1",
-                  content.decode(errors="replace"))
+    return re.sub(r'(csrfmiddlewaretoken" value|nonce)="[^"]*"', r"\1", content.decode(errors="replace"))
 
 
 def everything() -> dict[str, list[Any]]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from axes.helpers import get_client_ip_address
+from django.conf import settings
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db.models.signals import post_save
@@ -28,9 +29,10 @@ def went_out(request: HttpRequest, user: User | None, **_: Any) -> None:
 
 @receiver(user_login_failed)
 def refused(credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
-    """Kept of existing users only, and of attempts that axes counted: with names made up, or while the door is locked,
+    """Kept of existing users only, and up to the attempt that locks the door: with names made up, or by knocking on,
     anybody could fill the table. What was typed for an unknown name may be a password."""
-    if request is None or getattr(request, "axes_failures_since_start", None) is None:
+    count = getattr(request, "axes_failures_since_start", None)  # axes has counted this one already
+    if request is None or count is None or count > settings.AXES_FAILURE_LIMIT:
         return
     if known := User.objects.filter(username=credentials.get("username") or "").first():
         record(None, "login.refused", known, ip=get_client_ip_address(request), locked=request.axes_locked_out)  # type: ignore[attr-defined]
