@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from assay.metrics import reader
 from assay.metrics.store import Unavailable, store
 from django.conf import settings
 
-from .database import Away, drop_connection
+from .database import Away, drop_connection, persist
 from .text import storable
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[1]
-TRIES = 3
+TRIES = 5  # those that ended with their judge's process among them
+NEVER = threading.Event()  # asks nothing to stop
 WORDS = {
     State.FAILED: "failed", State.CANCELLED: "cancelled", State.TIMED_OUT: "ran into its time limit",
     State.LOST: "its node vanished",
@@ -63,28 +65,31 @@ def judge_due() -> int:
     """Judge what is due, one claim after the other; how many were judged.
 
     A claim that cannot be judged (its engine is not here, a fault in the code) is tried again later, here or
-    elsewhere, `TRIES` times in all; then its parts are not run, and say why. While the metric store is away, tries do
-    not count.
+    elsewhere, `TRIES` times in all; then its parts are not run, and say why. While a database is away, tries do not
+    count.
     """
     count = 0
-    while judgement := verdicts.take():
-        if judgement.attempt > TRIES:
-            count += verdicts.record(judgement, _given_up(judgement))
-            continue
-        try:
-            with leased(judgement):
-                found = judge(judgement)
-            count += verdicts.record(judgement, found)
+    while judgement := persist(verdicts.take, NEVER):
+        found = _given_up(judgement) if judgement.attempt > TRIES else _try(judgement)
+        if found is not None:
+            count += bool(persist(partial(verdicts.record, judgement, found), NEVER))
             logger.info("judged %s", judgement)
-        except Away:
-            raise
-        except Unavailable:
-            logger.warning("judging %s: the metric store is away", judgement)
-            verdicts.postponed(judgement, "the metric store is away")
-        except Exception as error:
-            logger.exception("judging %s", judgement)
-            verdicts.failed(judgement, storable(f"{type(error).__name__}: {error}"))
     return count
+
+
+def _try(judgement: Judgement) -> list[Verdict] | None:
+    """None when it has to be tried again."""
+    try:
+        with leased(judgement):
+            return judge(judgement)
+    except (*Away, *Unavailable) as error:
+        problem = f"the {'metric store' if isinstance(error, Unavailable) else 'database'} is away"
+        logger.warning("judging %s: %s", judgement, problem)
+        persist(partial(verdicts.postponed, judgement, problem), NEVER)
+    except Exception as error:
+        logger.exception("judging %s", judgement)
+        persist(partial(verdicts.failed, judgement, storable(f"{type(error).__name__}: {error}")), NEVER)
+    return None
 
 
 @contextmanager

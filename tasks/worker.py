@@ -58,7 +58,9 @@ class Worker:
     def run(self) -> None:
         """Raises `node.NameTaken` when another worker of this name is alive, `node.Replaced` when one takes it."""
         try:
-            self._begin()
+            if not self._begin():
+                self.server.stop()
+                return
         except BaseException:
             self.server.stop()
             raise
@@ -81,17 +83,25 @@ class Worker:
 
     # -- beginning and end -------------------------------------------------------------------------
 
-    def _begin(self) -> None:
+    def _begin(self) -> bool:
+        """False when asked to stop before the database answered."""
         everywhere(node=self.name)
         os.environ["ASSAY_HOME"], os.environ["DATA_ROOT"] = str(settings.ASSAY_HOME), str(settings.DATA_ROOT)
         self.server.start()
         description = self._description()
-        self.node = nodes.register(self.name, slots=self.slots, queues=self.queues, labels=self.labels,
-                                   description=description, gpus=self.gpus.describe())
-        announce(description)
-        self._memory = nodes.default_memory(self.slots)
-        self._tidy()
+        node = persist(lambda: self._enrol(description), self.stopping)
+        if node is None:
+            return False
+        self.node, self._memory = node, nodes.default_memory(self.slots)
         self.writer.start()
+        return True
+
+    def _enrol(self, description: list[dict[str, Any]]) -> nodes.Node:
+        node = nodes.register(self.name, slots=self.slots, queues=self.queues, labels=self.labels,
+                              description=description, gpus=self.gpus.describe())
+        announce(description)
+        self._tidy()
+        return node
 
     def _tidy(self) -> None:
         """`maintenance` may run on another machine."""

@@ -19,7 +19,7 @@ from assay.claims.models import State as VerdictState
 from assay.experiments.models import Experiment, Kind, Run, State
 from assay.experiments.state import move
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import override_settings
 from stage import PLUGIN, ROOT, Stage, until
 
@@ -191,12 +191,35 @@ def test_the_platform_has_the_engines_words() -> None:
     assert list(VerdictState.values) == list(words.__args__)
 
 
-def test_a_judge_at_work_keeps_its_lease(stage: Stage) -> None:
-    """For longer than one lease: a second judge would count as a try, and after three the claim is given up."""
+def due(stage: Stage) -> Judgement:
+    """One that may be judged, by hand."""
     run = stage.submit("good")
     assert move(run, State.CANCELLED, attempt=0)
-    Judgement.objects.create(experiment=run.experiment, engine="misbehave", system="good", statement="", headline="",
-                             seconds=1.0, version="1", parts=[])
+    return Judgement.objects.create(experiment=run.experiment, engine="misbehave", system="good", statement="",
+                                    headline="", seconds=1.0, version="1", parts=[])
+
+
+def test_an_outage_is_no_try(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the database goes away while it is judged, the claim is not given up."""
+    judgement = due(stage)
+
+    def away(_: Judgement) -> list[Verdict]:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(judging, "judge", away)
+        for _ in range(judging.TRIES + 2):
+            assert judging.judge_due() == 0
+            Judgement.objects.update(lease_until=None)  # time passes
+    judgement.refresh_from_db()
+    assert judgement.judged_at is None and judgement.attempt == 0
+    monkeypatch.setattr(judging, "judge", lambda _: [])
+    assert judging.judge_due() == 1
+
+
+def test_a_judge_at_work_keeps_its_lease(stage: Stage) -> None:
+    """For longer than one lease: a second judge would count as a try, and after some the claim is given up."""
+    due(stage)
     with override_settings(LEASE=timedelta(seconds=1.5)):
         mine = verdicts.take()
         assert mine is not None
