@@ -65,7 +65,7 @@ class Site:
         os.environ |= {
             "ASSAY_HOME": str(self.homes["one"]), "DATABASE_URL": url, "METRICS_URL": url,
             "REDIS_URL": self.redis.url, "MEDIA_ROOT": str(self.media), "TMPDIR": str(self.temporary),
-            "PORT": str(self.port), "LEASE_SECONDS": str(LEASE_SECONDS), "PYTHONPATH": f"{PLUGIN}:{ROOT / 'platform'}",
+            "PORT": str(self.port), "LEASE_SECONDS": str(LEASE_SECONDS), "PYTHONPATH": str(PLUGIN),
             "SECRET_KEY": secrets.token_hex(32), "API_RATE": "100000/min", "OMP_NUM_THREADS": "1",
             "DJANGO_SETTINGS_MODULE": "assay.settings",
         }
