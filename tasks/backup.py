@@ -350,7 +350,7 @@ def _tool(name: str, url: URL, *options: str) -> None:
     program = shutil.which(name)
     if program is None:
         raise BackupError(f"{name} is not installed: install PostgreSQL's client programs (postgresql-client)")
-    address = url.set(drivername="postgresql", password=None).render_as_string()
+    address = url._replace(drivername="postgresql", password=None).render_as_string()  # set() takes None for "keep it"
     secret: Mapping[str, str] = {"PGPASSWORD": str(url.password)} if url.password else {}
     done = subprocess.run([program, f"--dbname={address}", *options], env={**os.environ, **secret},  # noqa: S603
                           capture_output=True, text=True)

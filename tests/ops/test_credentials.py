@@ -8,6 +8,8 @@ from assay import environment as env
 from django.core.exceptions import ImproperlyConfigured
 from sqlalchemy.engine import make_url
 
+from tasks import backup
+
 ODD = "p@ss/w:rd %41#?ä"
 
 
@@ -47,3 +49,12 @@ def test_a_file_that_gives_nothing_is_named(content: bytes | None, reason: str, 
     with pytest.raises(ImproperlyConfigured, match=f"SECRET_KEY_FILE={file}: .*{reason}"):
         env.secret("SECRET_KEY", tmp_path / "made")
     assert not (tmp_path / "made").exists()
+
+
+def test_backup_hands_the_password_to_postgresqls_tools_unseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "pg_dump"
+    program.write_text(f'#!/bin/sh\nprintf "%s %s" "$PGPASSWORD" "$*" > {tmp_path}/said\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    backup._tool("pg_dump", make_url("postgresql+psycopg://assay:hu%40sh@db:6432/runs"), "--no-owner")
+    assert (tmp_path / "said").read_text() == "hu@sh --dbname=postgresql://assay@db:6432/runs --no-owner"
