@@ -114,7 +114,7 @@ class Baton:
             except LATER:
                 raise
             except Exception:  # one sweep must not cost the others theirs
-                logger.exception("sweep %s", sweep.pk)
+                logger.exception("sweep %s", sweep.pk, extra={"experiment": sweep.pk})
         return len(found)
 
     def conduct(self, pk: int, sweep: Sweep | None = None) -> None:
@@ -129,7 +129,7 @@ class Baton:
                 if self._conduct(sweep):
                     return
             except Unservable as error:
-                logger.warning("sweep %s: %s", pk, error)
+                logger.warning("sweep %s: %s", pk, error, extra={"experiment": pk})
                 _give_up(sweep, str(error))
                 return
 
@@ -142,7 +142,7 @@ class Baton:
         except LATER:
             raise
         except Exception as error:
-            logger.exception("sweep %s", sweep.pk)
+            logger.exception("sweep %s", sweep.pk, extra={"experiment": sweep.pk})
             raise Unservable(f"{type(error).__name__}: {error}") from error
         written = self._write(sweep, search, at, ended)
         if written:

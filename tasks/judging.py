@@ -73,7 +73,7 @@ def judge_due() -> int:
         found = _given_up(judgement) if judgement.attempt > TRIES else _try(judgement)
         if found is not None:
             count += bool(persist(partial(verdicts.record, judgement, found), NEVER))
-            logger.info("judged %s", judgement)
+            logger.info("judged %s", judgement, extra={"experiment": judgement.experiment_id})
     return count
 
 
@@ -87,7 +87,7 @@ def _try(judgement: Judgement) -> list[Verdict] | None:
         logger.warning("judging %s: %s", judgement, problem)
         persist(partial(verdicts.postponed, judgement, problem), NEVER)
     except Exception as error:
-        logger.exception("judging %s", judgement)
+        logger.exception("judging %s", judgement, extra={"experiment": judgement.experiment_id})
         persist(partial(verdicts.failed, judgement, storable(f"{type(error).__name__}: {error}")), NEVER)
     return None
 

@@ -235,7 +235,7 @@ class Writer(threading.Thread):
                 except Away:
                     raise
                 except Exception as error:
-                    logger.warning("output of run %s is lost: %s", run, error)
+                    logger.warning("output of run %s is lost: %s", run, error, extra={"run": run})
 
     # -- the spool ---------------------------------------------------------------------------------
 
