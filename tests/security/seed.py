@@ -4,6 +4,7 @@ in every state, under names that mean harm; prints what a client needs to know, 
 Made once for the fuzzing and for the browser, both of which need a server with real rows behind it.
 """
 
+import hashlib
 import json
 import sys
 from typing import Any
@@ -109,9 +110,10 @@ def _leave(run: Any, number: int) -> None:
     figure = json.dumps(FIGURE)
     for name, kind, content in ((f"{HTML}.html", "text/html", HTML), ("a.svg", "image/svg+xml", SVG),
                                 (f"{LINK}.json", "application/vnd.plotly.v1+json", figure)):
-        kept = Artifact.objects.create(run=run, attempt=1, name=name, media_type=kind, size=len(content),
-                                       sha256="0" * 64)
-        default_storage.save(kept.storage_name, ContentFile(content.encode()))
+        file = content.encode()
+        kept = Artifact.objects.create(run=run, attempt=1, name=name, media_type=kind, size=len(file),
+                                       sha256=hashlib.sha256(file).hexdigest())
+        default_storage.save(kept.storage_name, ContentFile(file))
 
 
 def _sweeps(admin: Any, count: int) -> None:
