@@ -16,6 +16,7 @@ import shutil
 import sqlite3
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ FORMAT = 2
 KEY = "secret_key"
 ARTIFACTS = "artifacts"
 TRIES = 10  # of a snapshot that nothing is deleted from while it is copied
+PAUSE = 1.0  # seconds between two of them
+LOOKS = 5  # after which a file that is not there counts as gone: deleting removes files first, then their rows
 PIECE = 2**20  # bytes at once
 SAY_EVERY = 5.0  # seconds
 Say = Callable[[str], None]
@@ -94,7 +97,8 @@ def _fill(scratch: Path, say: Say) -> dict[str, Any]:
             if whole and not rows.experiments - set(Experiment.objects.values_list("pk", flat=True)):
                 keep()
                 break
-        say(f"something was deleted meanwhile: once more ({attempt + 2} of {TRIES})")
+        say(f"something was deleted meanwhile: try {attempt + 1} of {TRIES} was in vain")
+        time.sleep(PAUSE)
     else:
         raise BackupError("experiments or artifacts were deleted again and again while they were copied: try later")
     copied.drop_all_but(rows)
@@ -152,6 +156,7 @@ class _Copied:
     say: Say
     files: Files = field(default_factory=dict)
     flaws: list[str] = field(default_factory=list)
+    looks: Counter[str] = field(default_factory=Counter)  # at files that are not there
 
     def take(self, rows: _Rows) -> bool:
         """Copy what `rows` name and the folder lacks; whether nothing of it was deleted since they were read."""
@@ -180,9 +185,10 @@ class _Copied:
         return self.files[name]
 
     def _gone(self, pk: int, name: str) -> bool:
-        """True: the row is still there, and had no file before. False: it was deleted since."""
+        """True: the row stays, and has no file. False: it was deleted since, or is about to be."""
         row = Artifact.objects.filter(pk=pk, removed_at=None).first()
-        if row is None or row.storage_name != name:
+        self.looks[name] += 1
+        if row is None or row.storage_name != name or self.looks[name] < LOOKS:
             return False
         self.flaws.append(f"artifact {pk}: {name} is gone")
         return True

@@ -90,7 +90,7 @@ def test_the_good_one_is_taken(members: Members, tmp_path: Path) -> None:
 def test_files_that_are_none(members: Members, tmp_path: Path) -> None:
     user, file = User.objects.get(username="admin"), tmp_path / "x.zip"
     whole = packed(members, tmp_path / "good.zip").read_bytes()
-    for content in (b"", b"not a zip file", whole[:-1000], whole[: len(whole) // 2]):
+    for content in (b"", b"not a zip file", whole[:-1000], whole[: len(whole) // 2], whole[9999:]):
         file.write_bytes(content)
         with pytest.raises(ArchiveError, match="not a whole zip file"):
             load(file, user, slug="copy", most=MOST)

@@ -5,6 +5,7 @@ in it becomes part of a path. While it is read the project has no members and a 
 what a killed process leaves is removed by `maintenance`.
 """
 
+import errno
 import hashlib
 import json
 import math
@@ -138,6 +139,10 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise ArchiveError(f"{path.name} is not a whole zip file: {error}") from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise ArchiveError(f"{path.name} is not a whole zip file: it points before its start") from None
     except pyarrow.ArrowException as error:
         raise ArchiveError(f"{path.name}: {POINTS} cannot be read: {error}") from None
 
