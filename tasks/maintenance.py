@@ -31,6 +31,7 @@ from .notifier import Notifier
 logger = logging.getLogger(__name__)
 EVERY = 2.0  # seconds between rounds
 PRUNE_EVERY = 3600.0
+COUNT_EVERY = 10.0
 RETAIN_EVERY = 300.0
 RETAIN_SECONDS = 1.0  # of one round: leases come first
 UNHEARD = timedelta(seconds=2)  # how long a run waits before its bell counts as lost
@@ -106,7 +107,7 @@ def run_forever(stop: threading.Event) -> None:
     database was away before, and after it was away."""
     lease = settings.LEASE.total_seconds()
     back_since, pruned, retained = time.monotonic(), float("-inf"), float("-inf")
-    judge = Judge()
+    judge, count_at = Judge(), 0.0
     Notifier(stop).start()
     while not stop.is_set():
         now = time.monotonic()
@@ -116,7 +117,9 @@ def run_forever(stop: threading.Event) -> None:
             ring_for_waiting()
             judge.call()
             outbox.note_ends()
-            totals.count_moves()
+            if now >= count_at:
+                full = totals.count_moves() == totals.AT_ONCE  # then more are left
+                count_at = now if full else now + COUNT_EVERY
             if now - pruned > PRUNE_EVERY:
                 pruned = now
                 prune()

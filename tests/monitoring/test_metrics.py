@@ -209,7 +209,7 @@ def test_while_the_database_is_away_only_that_is_told(monkeypatch: pytest.Monkey
 
 def test_a_scrape_asks_few_questions(experiment: Experiment, node: Node,
                                      django_assert_max_num_queries: Any) -> None:
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(10):
         scrape()
 
 

@@ -138,9 +138,9 @@ def test_end_and_message_are_written_together_or_not_at_all(
     def broken(_: Experiment) -> None:
         raise RuntimeError("here")
 
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+    with monkeypatch.context() as patch:
         patch.setattr(outbox, "_tell", broken)
-        outbox.note_ends()
+        assert outbox.note_ends() == 0
     assert Experiment.objects.get().ended_at is None
     assert outbox.note_ends() == 1 and Delivery.objects.count() == 1
 

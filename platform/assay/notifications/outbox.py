@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.core.mail import EmailMessage
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
@@ -52,18 +52,28 @@ def note_ends(most: int = 100) -> int:
     """Write down which experiments have ended, each with what is to be told of it; how many there were."""
     count = 0
     for pk in list(ended().order_by("pk").values_list("pk", flat=True)[:most]):
-        with transaction.atomic():
-            experiment = Experiment.objects.select_for_update(of=("self",)).select_related(
-                "project", "owner").filter(pk=pk).annotate(now=Now()).first()
-            if experiment is None or not ended().filter(pk=pk).exists():
-                continue
-            last = experiment.runs.aggregate(last=Max("ended_at"))["last"]
-            experiment.ended_at = last or experiment.now
-            experiment.save(update_fields=["ended_at"])
-            if experiment.now - experiment.ended_at < NEWS:
-                _tell(experiment)
-        count += 1
+        try:
+            count += _note_end(pk)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:  # one must not cost the others theirs
+            logger.exception("the end of experiment %s", pk, extra={"experiment": pk})
     return count
+
+
+@transaction.atomic
+def _note_end(pk: int) -> bool:
+    """False when it has moved on meanwhile."""
+    experiment = Experiment.objects.select_for_update(of=("self",)).select_related(
+        "project", "owner").filter(pk=pk).annotate(now=Now()).first()
+    if experiment is None or not ended().filter(pk=pk).exists():
+        return False
+    last = experiment.runs.aggregate(last=Max("ended_at"))["last"]
+    experiment.ended_at = last or experiment.now
+    experiment.save(update_fields=["ended_at"])
+    if experiment.now - experiment.ended_at < NEWS:
+        _tell(experiment)
+    return True
 
 
 def _tell(experiment: Experiment) -> None:
