@@ -3,11 +3,13 @@
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import django
 import pytest
@@ -15,6 +17,7 @@ from django.conf import settings
 
 from tests.stack import stack  # noqa: F401  a fixture for every folder
 
+sys.modules.setdefault("tests.conftest", sys.modules[__name__])  # who imports it by this name gets no second HOME
 ROOT = Path(__file__).resolve().parents[1]
 HOME = Path(tempfile.mkdtemp(prefix="assay-tests-"))
 if WORKER := os.environ.get("PYTEST_XDIST_WORKER"):  # beside others on the same cores, in a database of its own
@@ -41,8 +44,35 @@ def unavailable(what: str) -> None:
     pytest.skip(what)
 
 
-def pytest_sessionfinish() -> None:
+LEFT_OUT = pytest.StashKey[int]()  # tests that -m or -k left out; side by side, each process leaves out the same
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if WORKER:
+        session.config.workeroutput["left out"] = session.config.stash.get(LEFT_OUT, 0)  # type: ignore[attr-defined]
     shutil.rmtree(HOME, ignore_errors=True)
+
+
+class _LeftOut:
+    """Says how many tests were left out when they ran side by side: pytest-xdist does not."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        self.config.stash[LEFT_OUT] = self.config.stash.get(LEFT_OUT, 0) + len(items)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        self.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left out", 0)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.config.getoption("numprocesses", None):
+            terminalreporter.write_line(f"{self.config.stash.get(LEFT_OUT, 0)} deselected")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_LeftOut(config))
 
 
 @pytest.fixture(scope="session")
