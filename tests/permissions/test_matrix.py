@@ -8,7 +8,6 @@ from assay.accounts import audit
 from assay.accounts.models import AuditEntry, User
 from assay.experiments import doorbell
 from django.test import Client
-from tests.security.addresses import addresses
 
 from dashboards.pages import PAGES as DASHBOARDS
 from tests.dashboards import asking as callbacks
@@ -16,6 +15,7 @@ from tests.permissions import endpoints
 from tests.permissions.asking import Asker, everything, noted, outcome, text, undone
 from tests.permissions.table import ADMIN_PAGES, API_DOCUMENTATION, ASKERS, BOARDS, OPERATIONS, PAGES, Line, Policy
 from tests.permissions.world import World
+from tests.security.addresses import addresses
 
 pytestmark = pytest.mark.django_db
 ROLES = ("stranger", "viewer", "editor", "admin")

@@ -1,8 +1,10 @@
+from typing import Any
+
 from django.db import migrations, models
 from django.db.models import OuterRef, Subquery
 
 
-def name_actors(apps, schema_editor):
+def name_actors(apps: Any, schema_editor: Any) -> None:
     AuditEntry, User = apps.get_model("accounts", "AuditEntry"), apps.get_model("accounts", "User")
     names = User.objects.filter(pk=OuterRef("user_id")).values("username")[:1]
     AuditEntry.objects.exclude(user=None).update(actor=Subquery(names))

@@ -71,7 +71,7 @@ def rename(request: Request, slug: str) -> HttpResponse:
         membership.rename(request.user, project, form.cleaned_data["name"])
         messages.success(request, f"The project is called {project.name} now.")
     else:
-        messages.error(request, f"Not renamed: {' '.join(form.errors['name'])}")
+        messages.error(request, f"Not renamed: {' '.join(map(str, form.errors['name']))}")
     return redirect("project-members", slug)
 
 
