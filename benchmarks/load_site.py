@@ -191,15 +191,14 @@ def _busy() -> float:
 
 
 def memory(watch: Watch, begun: float, ended: float) -> dict[str, list[float]]:
-    """By part: MB at the start, in the middle and at the end, medians of a tenth of the time each."""
-    length = ended - begun
-    spans = [(begun + share * length, begun + (share + 0.1) * length) for share in (0.0, 0.45, 0.9)]
+    """By part: MB at the start, in the middle and at the end, medians of about a tenth of the time each."""
+    moments = [begun + share * (ended - begun) for share in (0.05, 0.5, 0.95)]
     found: dict[str, list[float]] = {}
-    for first, last in spans:
-        looks = [kept for at, kept, _ in watch.looks if first <= at <= last]
-        for name in sorted({name for kept in looks for name in kept} - {"database"}):  # its memory is mostly shared
-            values = [kept[name] for kept in looks if name in kept]
-            found.setdefault(name, []).append(float(np.median(values)) / 2**20)
+    for name in sorted({name for _, kept, _ in watch.looks for name in kept} - {"database"}):  # its memory is shared
+        looks = [(at, kept[name]) for at, kept, _ in watch.looks if name in kept]
+        count = max(1, round(0.1 * (ended - begun) / LOOK))
+        nearest = [sorted(looks, key=lambda look: abs(look[0] - moment))[:count] for moment in moments]
+        found[name] = [float(np.median([value for _, value in near])) / 2**20 for near in nearest]
     return found
 
 
@@ -287,12 +286,12 @@ def use(scale: Scale) -> dict[str, Any]:
         tally, submitted = asyncio.run(attended(supervisor, everybody))
         watch.stop()
         left = wait_until_ended()
+        errors = [*died, *tally.errors]  # not what the end of all this brings
     ended = begun + 60 * scale.minutes
-    died += tally.errors
-    for text in died[:MOST_SHOWN]:
+    for text in errors[:MOST_SHOWN]:
         report.say(f"  {text}")
     return outcome(places.steady, submitted) | {
-        "latencies": tally.latencies, "errors": len(died), "left": left, "seconds": 60 * scale.minutes,
+        "latencies": tally.latencies, "errors": len(errors), "left": left, "seconds": 60 * scale.minutes,
         "experiments": len(submitted), "memory": memory(watch, begun, ended),
         "processors": processors(watch, begun, ended),
     }
