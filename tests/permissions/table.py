@@ -163,14 +163,6 @@ PAGES: dict[str, Page] = {
     "projects/<slug:slug>/quota": deed(SUPERUSERS_INSIDE, "/projects/{project}/quota", "", gigabytes="1"),
     "projects/<slug:slug>/export": deed(ADMINS, "/projects/{project}/export", "project.export"),
     "experiments/<int:pk>/keep": deed(EDITORS, "/experiments/{experiment}/keep", "experiment.keep", kept="1"),
-    "settings/mail": deed(SIGNED_IN, "/settings/mail", "mail.choose", when="failed"),
-    "projects/<slug:slug>/notifications": Page(
-        Line(ADMINS), Line(ADMINS, {"url": "https://example.org/", "when": "ended"}, "webhook.create"),
-        "/projects/{project}/notifications"),
-    "webhooks/<int:pk>/secret": deed(ADMINS, "/webhooks/{webhook}/secret", "webhook.rotate"),
-    "webhooks/<int:pk>/test": deed(ADMINS, "/webhooks/{webhook}/test", "webhook.test"),
-    "webhooks/<int:pk>/delete": deed(ADMINS, "/webhooks/{webhook}/delete", "webhook.delete"),
-    "deliveries/<uuid:pk>/retry": deed(ADMINS, "/deliveries/{delivery}/retry", "webhook.retry"),
     "projects/<slug:slug>/rename": deed(ADMINS, "/projects/{project}/rename", "project.rename", name="Other"),
     "projects/<slug:slug>/members": Page(Line(MEMBERS), Line(ADMINS, {"username": "nora", "role": "editor"},
                                                              "member.set"), "/projects/{project}/members"),
@@ -243,12 +235,6 @@ OPERATIONS: dict[str, Line] = {
     "GET /projects/{project}/retention/due": Line(API_ADMINS),
     "PUT /projects/{project}/quota": Line(API_SUPERUSERS, {"queued_runs": 9}, why_not="see tests/retention"),
     "PUT /experiments/{experiment}/kept": Line(API_EDITORS, {"kept": True}, "experiment.keep"),
-    "GET /projects/{project}/webhooks": Line(API_ADMINS),
-    "POST /projects/{project}/webhooks": Line(API_ADMINS, {"url": "https://example.org/"}, "webhook.create"),
-    "DELETE /webhooks/{webhook}": Line(API_ADMINS, audits="webhook.delete"),
-    "POST /webhooks/{webhook}/secret": Line(API_ADMINS, audits="webhook.rotate"),
-    "POST /webhooks/{webhook}/test": Line(API_ADMINS, audits="webhook.test"),
-    "GET /webhooks/{webhook}/deliveries": Line(API_ADMINS),
 }
 ADMIN_PAGES: dict[str, Policy] = {  # by address; "*" are all others
     "*": STAFF,
