@@ -98,14 +98,17 @@ def running(home: Path, port: int, workers: int, said: list[str]) -> "Iterator[S
 
 
 def wait_until_ready(url: str, workers: int) -> None:
-    """Until pages are served and every worker has announced itself. Raises `RuntimeError` after two minutes."""
+    """Until pages are served, and every worker is there and has announced what it runs. Raises `RuntimeError` after two
+    minutes."""
+    from assay.catalogue.models import Engine
     from assay.fleet.models import Node
 
+    announced = Engine.objects.filter(pk__in=("benchmark", "optimizers"), methods__name__in=("steady", "adamw"))
     end = time.monotonic() + 120
     while time.monotonic() < end:
         try:
             with urllib.request.urlopen(f"{url}/readyz", timeout=5):
-                if Node.objects.online().count() == workers + 1:
+                if Node.objects.online().count() == workers + 1 and announced.count() == 2:
                     return
         except (urllib.error.URLError, OSError):
             pass
