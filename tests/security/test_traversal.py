@@ -1,6 +1,7 @@
 """No address and no name leads to a file that is not meant: encoded once or twice, with `..`, `\\`, `;`, absolute."""
 
 import http.client
+import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -95,13 +96,17 @@ def test_a_link_in_the_storage_is_not_written_through(experiment: Experiment, tm
     victim, new = tmp_path / "victim", tmp_path / "new"
     victim.write_text("precious")
     new.write_text("first")
-    first = keep(run.pk, 1, "a.txt", "text/plain", new)
+
+    def kept() -> Artifact | None:
+        return keep(run.pk, 1, "a.txt", "text/plain", new, stopping=threading.Event(), give_up=lambda: False)
+
+    first = kept()
     assert first is not None
     place = Path(default_storage.path(first.storage_name))
     place.unlink()
     place.symlink_to(victim)
     new.write_text("second")
-    assert keep(run.pk, 1, "a.txt", "text/plain", new) is not None
+    assert kept() is not None
     assert victim.read_text() == "precious" and place.read_text() == "second" and not place.is_symlink()
     default_storage.delete(first.storage_name)
 

@@ -26,6 +26,7 @@ class OneErrorShape:
         if not inside or response.status_code < 400 or isinstance(response, ErrorResponse):
             return response
         shaped = answer(response.status_code, WORDS.get(response.status_code, response.reason_phrase))
-        if "Allow" in response:
-            shaped["Allow"] = response["Allow"]
+        for name, value in response.items():  # what the middleware within has said: the policy, "Allow"
+            shaped.headers.setdefault(name, value)
+        del shaped["Content-Length"]
         return shaped
