@@ -9,6 +9,7 @@ from dash.exceptions import DependencyException
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http.request import RawPostDataException
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_http_methods, require_safe
@@ -40,7 +41,7 @@ def data(request: HttpRequest, name: str, what: str) -> HttpResponse:
     if request.method == "POST":
         try:
             StrictParser().parse_body(request)
-        except (Unreadable, Invalid) as error:
+        except (Unreadable, Invalid, RawPostDataException) as error:  # the last: a form, which was read before us
             raise BadRequest(str(error)) from None
     response = answer(apps[name], request, PREFIX + what)
     response["Cache-Control"] = "no-store"

@@ -32,7 +32,7 @@ NO_METHOD = policy("405      405      405    405    405   405     405")
 NO_METHOD_INSIDE = policy("login 405  405    405    405   login   login")  # the login is asked for first
 NOT_THERE = policy("404      404      404    404    404   404     404")
 DATA = policy("     401      yes      yes    yes    yes   401     401")  # asked for by a dashboard's scripts
-NO_POST = policy("  401      405      405    405    405   401     401")
+NO_POST = policy("  401      400      400    400    400   401     401")  # a form is no callback
 
 # The API knows tokens and sessions; each role holds a token of scope admin, "narrow" the admin's of a lesser scope.
 API_READ = policy("  401     yes      yes    yes    yes   401     yes")  # there is no lesser scope than read
