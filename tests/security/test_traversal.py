@@ -1,20 +1,17 @@
 """No address and no name leads to a file that is not meant: encoded once or twice, with `..`, `\\`, `;`, absolute."""
 
 import http.client
-import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from assay.experiments.models import Artifact, Experiment
-from assay.experiments.state import move
 from assay.experiments.submission import parse, submit
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
 from engines.core.artifact import write_artifact
-from tasks.artifacts import keep
 from tests.announced import People, client_for, request_body
 from tests.stack import Stack
 
@@ -87,28 +84,6 @@ def test_a_row_with_a_harmful_name_is_still_its_own_file(name: str, experiment: 
     assert "/" not in told.replace("utf-8''", "") and "\n" not in told and "Set-Cookie" not in response
     assert response["Content-Security-Policy"] == "default-src 'none'; sandbox"
     default_storage.delete(kept.storage_name)
-
-
-@pytest.mark.django_db
-def test_a_link_in_the_storage_is_not_written_through(experiment: Experiment, tmp_path: Path) -> None:
-    run = experiment.runs.earliest("index")
-    assert move(run, "running", attempt=0)
-    victim, new = tmp_path / "victim", tmp_path / "new"
-    victim.write_text("precious")
-    new.write_text("first")
-
-    def kept() -> Artifact | None:
-        return keep(run.pk, 1, "a.txt", "text/plain", new, stopping=threading.Event(), give_up=lambda: False)
-
-    first = kept()
-    assert first is not None
-    place = Path(default_storage.path(first.storage_name))
-    place.unlink()
-    place.symlink_to(victim)
-    new.write_text("second")
-    assert kept() is not None
-    assert victim.read_text() == "precious" and place.read_text() == "second" and not place.is_symlink()
-    default_storage.delete(first.storage_name)
 
 
 def test_the_storage_itself_leaves_its_folder_never() -> None:
