@@ -3,11 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Q
 from django.http import HttpRequest
 from ninja import Router, Schema
 
-from assay.experiments.models import State
+from assay.experiments.listing import running_by_node
 from assay.fleet.models import Node
 
 from .errors import ERRORS
@@ -43,11 +42,10 @@ class NodeOut(Schema):
 def list_nodes(request: HttpRequest) -> list[dict[str, Any]]:
     """All nodes that ever joined."""
     online = set(Node.objects.online().values_list("pk", flat=True))
-    nodes = Node.objects.prefetch_related("devices").annotate(
-        running=Count("runs", filter=Q(runs__state=State.RUNNING)))
-    names = set(NodeOut.model_fields) - {"online", "devices"}
+    running = running_by_node()
+    names = set(NodeOut.model_fields) - {"online", "running", "devices"}
     return [
         {name: getattr(node, name) for name in names}
-        | {"online": node.pk in online, "devices": list(node.devices.values("index", "name", "memory"))}
-        for node in nodes
+        | {"online": node.pk in online, "running": running.get(node.pk, 0), "devices": list(node.devices.all())}
+        for node in Node.objects.prefetch_related("devices")
     ]

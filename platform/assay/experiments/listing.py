@@ -4,14 +4,14 @@ import json
 import re
 from typing import Any
 
-from django.db.models import BooleanField, F, FloatField, Func, OrderBy, Q, QuerySet
+from django.db.models import BooleanField, Count, F, FloatField, Func, OrderBy, Q, QuerySet
 from django.db.models.expressions import Combinable
 from django.db.models.sql.compiler import SQLCompiler
 
 from assay.accounts.models import User
 from assay.accounts.permissions import visible_projects
 
-from .models import Experiment, Run
+from .models import Experiment, Run, State
 from .submission import Invalid
 
 EXPERIMENT_SORTS = ("id", "created_at", "name", "engine", "priority")
@@ -120,3 +120,8 @@ def _order(sort: str, columns: tuple[str, ...], numbers: tuple[str, ...]) -> Ord
         known = [*columns, *(f"{one}.<name>" for one in numbers)]
         raise Invalid({"sort": f"unknown column; known: {', '.join(known)}"})
     return OrderBy(value, descending=sort.startswith("-"), nulls_last=True)
+
+
+def running_by_node() -> dict[int, int]:
+    """How many runs each node executes; absent: none. Asked by itself: with the nodes it would join all runs."""
+    return dict(Run.objects.filter(state=State.RUNNING).order_by().values_list("node").annotate(Count("pk")))

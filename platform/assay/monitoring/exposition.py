@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import REGISTRY, Collector
 
+from assay.experiments.listing import running_by_node
 from assay.experiments.models import Move, Run, State
 from assay.fleet.models import Node
 from assay.notifications.models import Delivery, Progress
@@ -131,7 +132,7 @@ def _histogram(name: str, what: str, values: Mapping[tuple[str, ...], float], bo
 def nodes() -> Iterator[Metric]:
     """Of workers that did not say goodbye."""
     found = list(Node.objects.filter(stopped=False).annotate(now=Now()).defer("offers", "problems", "packages"))
-    busy = dict(Run.objects.filter(state=State.RUNNING).order_by().values_list("node").annotate(Count("pk")))
+    busy = running_by_node()
     online = set(Node.objects.online().values_list("pk", flat=True))
     by_name = {(node.name,): node for node in found}
     of_each = {

@@ -43,7 +43,7 @@ def _shell(request: HttpRequest) -> dict[str, Any]:
     compare = compare_url()
     return {
         "navigation": [
-            Link(title, reverse(view), icon, section == view or not section and any(map(name.startswith, parts)))
+            Link(title, reverse(view), icon, section == view or (not section and any(map(name.startswith, parts))))
             for view, title, icon, parts in NAVIGATION
         ],
         "dashboards": [Link(title, reverse(view), icon, name == view) for view, title, icon in DASHBOARDS],

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 from django.contrib.auth.decorators import login_required
-from django.db.models import Count, Q
+from django.db.models import Count
 from django.http import HttpResponse
 from sqlalchemy.exc import SQLAlchemyError
 
+from assay.experiments.listing import running_by_node
 from assay.experiments.models import Run, State
 from assay.fleet import telemetry
 from assay.fleet.models import Node
@@ -24,16 +25,16 @@ TITLES = {"cpu": "CPU", "memory": "Memory", "disk": "Disk", "network": "Network"
 
 @login_required
 def fleet(request: Request) -> HttpResponse:
-    nodes = list(Node.objects.prefetch_related("devices").annotate(
-        busy=Count("runs", filter=Q(runs__state=State.RUNNING))).order_by("stopped", "name"))
+    nodes, busy = list(Node.objects.prefetch_related("devices").order_by("stopped", "name")), running_by_node()
     online = set(Node.objects.online().values_list("pk", flat=True))
     usage = _usage([node for node in nodes if node.pk in online])
     context = {
-        "nodes": [{"node": node, "online": node.pk in online, "usage": usage.get(node.pk, []),
+        "nodes": [{"node": node, "online": node.pk in online, "busy": busy.get(node.pk, 0),
+                   "usage": usage.get(node.pk, []),
                    "engines": sorted({name.partition("/")[0] for name in node.offers}), "methods": len(node.offers)}
                   for node in nodes],
         "online": len(online), "slots": sum(node.slots for node in nodes if node.pk in online),
-        "busy": sum(node.busy for node in nodes if node.pk in online),
+        "busy": sum(busy.get(node.pk, 0) for node in nodes if node.pk in online),
         "queues": Run.objects.filter(state=State.QUEUED).order_by().values_list("queue").annotate(n=Count("pk")),
     }
     return access.answer(request, "web/fleet.html", "web/parts/fleet_live.html", context)
