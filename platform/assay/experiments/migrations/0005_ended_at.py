@@ -1,7 +1,9 @@
+from typing import Any
+
 from django.db import migrations, models
 
 
-def note(apps, schema_editor):
+def note(apps: Any, schema_editor: Any) -> None:
     """Of experiments whose runs have all ended; nobody is told of them."""
     Run = apps.get_model("experiments", "Run")
     of_this = Run.objects.filter(experiment=models.OuterRef("pk")).order_by()
