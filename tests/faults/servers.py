@@ -22,7 +22,7 @@ from tasks.broker import executable
 from tests.stack import LEASH, free_port
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)  # Debian keeps initdb off the PATH
-PATIENCE = 120.0  # seconds; a machine that others use too may take one to start everything
+PATIENCE = 180.0  # seconds; a machine that others use too may take one to start everything
 
 
 class Missing(Exception):
