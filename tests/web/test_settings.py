@@ -35,7 +35,7 @@ def test_password(people: People) -> None:
     assert client.post("/settings", new | {"old_password": "wrong"}).status_code == 422
     assert client.post("/settings", new | {"old_password": "old-secret-1"}).status_code == 302
     assert User.objects.get(username="editor").check_password("new-secret-22")
-    assert client.get("/").status_code == 200  # this session goes on
+    assert client.get("/").status_code == 200  # this browser stays signed in
 
 
 def test_members(people: People) -> None:

@@ -87,7 +87,7 @@ def _provider(request: HttpRequest) -> "Provider":
 
 
 def _nonce(state: str) -> str:
-    """An id token with it was made for the login that began with `state`, which this session alone knows."""
+    """An id token with it was made for the login that began with `state`, which this browser alone knows."""
     return hashlib.sha256(state.encode()).hexdigest()
 
 

@@ -14,7 +14,7 @@ from ..request import Request
 @login_required
 @require_POST
 def switch_project(request: Request) -> HttpResponse:
-    """Remember the project for this session; an empty slug means all."""
+    """Remember the project until signing out; an empty slug means all."""
     slug = request.POST.get("project", "")
     if slug:
         request.session["project"] = get_object_or_404(visible_projects(request.user), slug=slug).slug
