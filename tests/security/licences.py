@@ -10,7 +10,7 @@ LOCK = Path(__file__).resolve().parents[2] / "requirements.lock"
 # Permissive ones, and those whose copyleft ends at their own files (MPL) or at the library that is linked (LGPL).
 ALLOWED = {
     "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0",
-    "HPND", "ISC", "LGPL-3.0-only", "MIT", "MPL-2.0", "PSF-2.0", "Python-2.0", "Unlicense", "Zlib",
+    "HPND", "ISC", "LGPL-3.0-only", "MIT", "MIT-0", "MPL-2.0", "PSF-2.0", "Python-2.0", "Unlicense", "Zlib",
 }
 # How packages without an SPDX expression say it.
 CLASSIFIERS = {
