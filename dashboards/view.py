@@ -56,6 +56,8 @@ def file(request: HttpRequest) -> HttpResponse:
         response = answer(FILES, request, request.path)
     except DependencyException as error:  # no library of this name, or no such file in it
         raise Http404(str(error)) from None
+    if response["Content-Type"].startswith("text/html"):  # Flask's error page, or Dash's page for any other path
+        raise Http404("no such file")
     versioned = "m" in request.GET or ".v" in request.path
     if response.status_code == 200 and versioned:
         response["Cache-Control"] = f"public, max-age={YEAR}, immutable"
@@ -64,7 +66,8 @@ def file(request: HttpRequest) -> HttpResponse:
 
 def answer(app: ShellDash, request: HttpRequest, path: str) -> HttpResponse:
     """What a page's WSGI app answers to `request`, asked for under `path`."""
-    environ = {**request.META, "PATH_INFO": path, ENVIRON_KEY: request, "wsgi.input": BytesIO(request.body)}
+    told = path.encode().decode("latin-1")  # as WSGI wants its text
+    environ = {**request.META, "PATH_INFO": told, ENVIRON_KEY: request, "wsgi.input": BytesIO(request.body)}
     body, status, headers = run_wsgi_app(app.server, environ, buffered=True)
     response = HttpResponse(b"".join(body), status=int(status.split(" ", 1)[0]))
     for name, value in headers:

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal
 import pytest
 from assay.accounts.models import Membership, Project, Role, Token, User
 from assay.catalogue.announce import announce
-from assay.metrics import reader, schema
+from assay.metrics import schema
 from assay.metrics.store import Store, store
 from django.test import Client
-from sqlalchemy import select
+from sqlalchemy import delete
 
 from engines.core import Method, Metric, Problem, param
 from engines.core.registry import _describe_method, _describe_problem
@@ -113,13 +113,18 @@ def people(db: None) -> People:
 
 @pytest.fixture
 def metric_store() -> Iterator[Store]:
-    """The process's store; emptied afterwards, since a rolled-back test's ids come again."""
+    """The process's store, emptied before and afterwards: a rolled-back test's ids come again."""
     found = store()
     found.create()
+    _empty(found)
     yield found
-    with found.reading() as connection:
-        owners = list(connection.execute(select(schema.series.c.owner).distinct()).scalars())
-    reader.delete(found, owners)
+    _empty(found)
+
+
+def _empty(found: Store) -> None:
+    with found.writing() as connection:
+        for table in reversed(schema.metadata.sorted_tables):
+            connection.execute(delete(table))
 
 
 def request_body(**changes: Any) -> dict[str, Any]:

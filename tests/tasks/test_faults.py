@@ -1,10 +1,15 @@
 """What must survive: workers that vanish, stop or wake up late, brokers that are away, databases that are away."""
 
 import os
+import shutil
 import signal
+import tempfile
 import threading
 import time
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -34,9 +39,9 @@ def taken_back() -> int:
 
 
 @pytest.mark.parametrize("method", ["parent", "deaf"])
-def test_a_killed_worker_s_processes_and_files_go_with_it(stage: Stage, method: str) -> None:
-    temporary = stage.home / "tmp"
-    temporary.mkdir()
+def test_a_killed_worker_s_processes_and_files_go_with_it(stage: Stage, method: str, request: Any) -> None:
+    temporary = Path(tempfile.mkdtemp(prefix="assay-"))  # short: sockets lie there
+    request.addfinalizer(partial(shutil.rmtree, temporary))
     stage.environment["TMPDIR"] = str(temporary)
     worker = stage.start_worker()
     run = stage.submit(method, **({"wait": True} if method == "parent" else {}))
