@@ -152,6 +152,7 @@ AXES_FAILURE_LIMIT = 8
 AXES_COOLOFF_TIME = timedelta(minutes=5)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
+AXES_USERNAME_CALLABLE = "assay.accounts.receivers.attempted"
 AXES_LOCKOUT_TEMPLATE = "web/locked.html"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
