@@ -38,7 +38,7 @@ def test_every_method_is_deterministic(quick_run, method):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [name for name in all_methods() if name != "lbfgs"])
 def test_every_method_is_deterministic_on_the_transformer(quick_run, data_root, method):
-    one, two = (quick_run("charlm", method, steps=12) for _ in range(2))
+    one, two = (quick_run("charlm", method, steps=40) for _ in range(2))
     assert one.summary == two.summary
 
 

@@ -4,6 +4,7 @@ import itertools
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,8 +69,9 @@ class Fleet:
 def fleet(tmp_path: Path, django_db_blocker: object) -> Iterator[Fleet]:
     if reason := missing():
         unavailable(reason)
-    tmp_path.chmod(0o711)  # PostgreSQL does not run as root
-    for folder in list(tmp_path.parents)[:2]:
+    for folder in (tmp_path, *tmp_path.parents):  # PostgreSQL does not run as root
+        if folder == Path(tempfile.gettempdir()):
+            break
         folder.chmod(folder.stat().st_mode | 0o011)
     with Network(MACHINES) as network, Servers(network, tmp_path) as servers, django_db_blocker.unblock():
         stage = Stage(tmp_path, servers.here, servers.redis_here).open()

@@ -132,7 +132,7 @@ def test_files_are_not_shown(page: Page, found: dict[str, Any], served: Served) 
 def test_the_csv_of_a_chart(page: Page, found: dict[str, Any]) -> None:
     """What the browser makes itself, by the function that both files and grids use."""
     page.goto(f"/runs/{found['r']}")
-    page.wait_for_function("window.assay?.cell")
+    page.wait_for_function("Boolean(window.assay?.cell)")
     for text in [*HARMFUL, *HARMLESS, FORMULA]:
         kept = page.evaluate("text => window.assay.cell(text)", text)
         assert not starts_a_formula(kept) and kept in (text, f"'{text}")

@@ -141,6 +141,7 @@
           ...own, template: undefined, paper_bgcolor, plot_bgcolor, font, hoverlabel,
           ...Object.fromEntries(axes.map((name) => [name, { ...axis(), tickmode: "auto", nticks: 8, ...own[name], automargin: true }])),
           colorway: own.colorway || COLOURS[dark() ? "dark" : "light"],
+          images: (own.images || []).filter((one) => String(one?.source).startsWith("data:image/")),  // none from elsewhere
           title: undefined, margin: { l: 48, r: 12, t: 8, b: 40 },
           legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
           autosize: true, width: undefined, height: undefined,
