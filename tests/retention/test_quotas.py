@@ -89,7 +89,7 @@ def artifact(run: Run, size: int) -> Artifact:
 @pytest.mark.django_db(transaction=True)
 def test_of_many_at_once_as_many_as_fit(toy: None, people: People) -> None:
     if connection.vendor == "sqlite":
-        pytest.skip("SQLite has one writer at a time; `make test-postgres` runs this")
+        pytest.skip("SQLite has one writer at a time; `python -m tests.on_postgres` runs this")
     Quota.objects.create(project=people.project, queued_runs=10, artifact_bytes=1000)
     run = submit(people.editor, parse(request_body(seeds=[0], methods=[{"id": "dice"}]))).runs.get()
     body = parse(request_body(seeds=[0], methods=[{"id": "dice"}]))
