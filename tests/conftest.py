@@ -75,6 +75,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_LeftOut(config))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """The processes to come inherit no settings: pytest-django would read those before their own home is made, and all
+    would share this one's."""
+    os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder of real data files."""
