@@ -89,7 +89,6 @@ def killed(trials: int) -> dict[str, float]:
     report.set_up_django()
     _announce()
     from assay.fleet.models import Node
-    from assay.sweeps.models import SamplerState
 
     sweep = _start("random-search", trials)
     workers = [_worker(name) for name in ("one", "two")]
@@ -113,7 +112,7 @@ def killed(trials: int) -> dict[str, float]:
         for worker in workers:
             worker.kill()
             worker.wait()
-    told = [one["id"] for one in json.loads(SamplerState.objects.get(sweep=sweep).content)["told"]]
+    told = [trial.told["order"] for trial in sweep.trials.exclude(told=None)]
     outcomes = list(sweep.trials.values_list("outcome", flat=True))
     return {"ended": sum(outcome != "running" for outcome in outcomes), "runs": sweep.experiment.runs.count(),
             "lost": outcomes.count("failed"), "told": len(told), "told twice": len(told) - len(set(told)),

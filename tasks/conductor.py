@@ -31,7 +31,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from .database import Away, drop_connection
-from .searches import Unservable, restored
+from .searches import Moved, Unservable, restored
 from .trials import checkpoint, means, next_rung, plan, reached, value_of
 
 if TYPE_CHECKING:  # imports torch
@@ -128,6 +128,8 @@ class Baton:
             try:
                 if self._conduct(sweep):
                     return
+            except Moved:
+                continue
             except Unservable as error:
                 logger.warning("sweep %s: %s", pk, error, extra={"experiment": pk})
                 _give_up(sweep, str(error))
@@ -163,11 +165,10 @@ class Baton:
 
     def _hear(self, sweep: Sweep, search: "Search", at: Round) -> None:
         """Tell the search of the trials whose runs have ended."""
-        open_ones = Leg.objects.filter(Q(trial__outcome=Outcome.RUNNING) | Q(told=False), trial__sweep=sweep)
+        open_ones = Leg.objects.filter(trial__sweep=sweep, trial__outcome=Outcome.RUNNING)
         legs: dict[int, list[Leg]] = {}
         for leg in open_ones.select_related("run", "trial").defer("run__spec", "run__provenance").order_by("pk"):
-            if leg.trial.outcome == Outcome.RUNNING:
-                legs.setdefault(leg.trial_id, []).append(leg)
+            legs.setdefault(leg.trial_id, []).append(leg)
             if not leg.told and leg.run.state in ENDED:
                 at.heard.append(leg.pk)
         at.active = len(legs)
@@ -199,7 +200,7 @@ class Baton:
             reason = f"{run.failure_kind or State(run.state).label.lower()}: {run.failure_message}".strip(": ")
             search.tell(trial.number, Failure(reason[:LONGEST_REASON]), attempt=run.attempt)
             trial.outcome = Outcome.CANCELLED if run.state == State.CANCELLED else Outcome.FAILED
-            _settle(trial, reason, at)
+            _settle(search, trial, reason, at)
 
     def _between_seeds(self, sweep: Sweep, search: "Search", trial: Trial, legs: list[Leg], under_way: list[Leg],
                        at: Round) -> None:
@@ -262,7 +263,7 @@ class Baton:
                 reason = "; ".join(f"{name.partition('.')[2]}: {text}" for name, text in invalid.fields.items())
                 search.tell(one.id, Failure(reason[:LONGEST_REASON]))
                 trial.outcome, trial.reason = Outcome.FAILED, reason[:LONGEST_REASON]
-                trial.ended_at = timezone.now()
+                trial.told, trial.ended_at = _last_tell(search), timezone.now()
                 continue
             for run in runs:
                 run.resume_from_id = trial.parent_id
@@ -305,7 +306,10 @@ class Baton:
                  if (run, metric) in found and found[run, metric].steps[-1] > self._seen.get(run, -1)}
         if not fresh:
             return
-        search, at = self._take(sweep), Round()
+        try:
+            search, at = self._take(sweep), Round()
+        except Moved:
+            return
         kept = sum(map(len, search.history.values()))
         for number, curve in fresh.items():
             run = runs[number]
@@ -328,7 +332,7 @@ class Baton:
 
     def _write(self, sweep: Sweep, search: "Search", at: Round, ended: bool) -> bool:
         """All that the round decided, in one transaction; False, and nothing, when the sweep has moved."""
-        content = json.dumps(search.state(), separators=(",", ":"), allow_nan=False) if at else ""
+        content = json.dumps(search.memory(), separators=(",", ":"), allow_nan=False) if at else ""
         now = timezone.now()
         again = any(trial.outcome == Outcome.FAILED for trial in at.asked)  # others may take their place
         after: dict[str, Any] = {"wake_at": now if again else _next_look(sweep, now)}
@@ -340,13 +344,13 @@ class Baton:
                 return False
             for trial in at.changed:
                 trial.ended_at = now
-                trial.save(update_fields=["outcome", "values", "feasible", "reason", "ended_at"])
+                trial.save(update_fields=["outcome", "values", "feasible", "reason", "told", "ended_at"])
             Trial.objects.bulk_create(at.asked)
             runs = submission.append(sweep.experiment, [run for _, run, _ in at.planned]) if at.planned else []
             Leg.objects.bulk_create([
                 Leg(trial=trial, seed=run.seed, run=run, last_step=until)
                 for (trial, _, until), run in zip(at.planned, runs, strict=True)])
-            Leg.objects.filter(pk__in=at.heard).update(told=True)
+            Leg.objects.filter(Q(pk__in=at.heard) | Q(trial__in=at.changed)).update(told=True)
             _ask_to_end(at.cancelled)
             if at and not SamplerState.objects.filter(sweep=sweep).update(content=content):
                 SamplerState.objects.create(sweep=sweep, content=content)
@@ -394,12 +398,19 @@ def _end(search: "Search", trial: Trial, values: dict[str, float], at: Round, *,
         trial.outcome = Outcome.PRUNED
     else:
         trial.outcome = Outcome.SUCCEEDED if told.failure is None else Outcome.FAILED
-    _settle(trial, pruned or told.failure or "", at)
+    _settle(search, trial, pruned or told.failure or "", at)
 
 
-def _settle(trial: Trial, reason: str, at: Round) -> None:
-    trial.reason = reason[:LONGEST_REASON]
+def _settle(search: "Search", trial: Trial, reason: str, at: Round) -> None:
+    trial.reason, trial.told = reason[:LONGEST_REASON], _last_tell(search)
     at.changed.append(trial)
+
+
+def _last_tell(search: "Search") -> dict[str, Any]:
+    """What the search was told last, as its trial's row keeps it."""
+    from engines.search.core.search import brief_tell
+
+    return {"order": len(search.told) - 1, **brief_tell(next(reversed(search.told.values())))}
 
 
 def _cancel(legs: Sequence[Leg], reason: str, at: Round) -> None:

@@ -4,7 +4,7 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from assay.sweeps.models import SamplerState, Sweep
+from assay.sweeps.models import SamplerState, Sweep, Trial
 
 if TYPE_CHECKING:  # imports torch
     from engines.search.core.search import Search
@@ -12,6 +12,10 @@ if TYPE_CHECKING:  # imports torch
 
 class Unservable(Exception):
     """The sampler cannot serve this sweep, or broke: no later try would go better."""
+
+
+class Moved(Exception):
+    """Another conductor has moved the sweep meanwhile."""
 
 
 def begin(sweep: Sweep) -> "Search":
@@ -42,11 +46,35 @@ def begin(sweep: Sweep) -> "Search":
 
 
 def restored(sweep: Sweep) -> "Search":
+    """The search as it stood at the sweep's version. Raises `Unservable`, and `Moved` when that is not the last one."""
     search = begin(sweep)
     content = SamplerState.objects.filter(sweep=sweep).values_list("content", flat=True).first()
+    trials = list(Trial.objects.filter(sweep=sweep))
+    if not Sweep.objects.filter(pk=sweep.pk, version=sweep.version).exists():
+        raise Moved
     if content is not None:
-        search.restore(json.loads(content))
+        try:
+            told = [(trial.told, trial) for trial in trials if trial.told is not None]
+            told.sort(key=lambda pair: pair[0]["order"])
+            search.restore(json.loads(content) | {"trials": [_asked(trial) for trial in trials],
+                                                  "told": [_tell(tell, trial) for tell, trial in told]})
+        except Exception as error:  # an archive may bring anything
+            raise Unservable(f"what its sampler knew cannot be read: {type(error).__name__}: {error}") from error
     return search
+
+
+def _asked(trial: Trial) -> dict[str, Any]:
+    """A trial as a search's state has it."""
+    whole = trial.first_step == 0 and trial.last_step is None
+    return {"id": trial.number, "params": trial.params, "group": trial.group,
+            "fidelity": None if whole else (trial.first_step, trial.last_step),
+            "parent_checkpoint": str(trial.parent_id) if trial.parent_id is not None else None}
+
+
+def _tell(tell: dict[str, Any], trial: Trial) -> dict[str, Any]:
+    """What it was told of a trial, as a search's state has it."""
+    rest = {name: value for name, value in tell.items() if name != "order"}
+    return {"id": trial.number, "values": trial.values, **rest}
 
 
 @cache

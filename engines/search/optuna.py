@@ -45,6 +45,7 @@ class OptunaSearch(Search):
             sampler=self.sampler,
             directions=["minimize" if item.direction == "min" else "maximize" for item in self.objectives])
         self.numbers: dict[int, int] = {}  # the study's number of a trial, by ours
+        self._attributed: set[int] = set()  # numbers of trials that may have attributes to keep
 
     # -- asking and telling
 
@@ -59,6 +60,7 @@ class OptunaSearch(Search):
                 params[parameter.name] = suggest(asked, parameter)
         trial = self.new(params)
         self.numbers[trial.id] = asked.number
+        self._attributed.add(asked.number)
         return trial
 
     def observe(self, trial: Trial, told: Told) -> None:
@@ -85,16 +87,24 @@ class OptunaSearch(Search):
     # -- leaving and coming back
 
     def own_state(self) -> dict[str, Any]:
-        trials = self.study.get_trials(deepcopy=False)
-        newest = max((trial.number for trial in trials if trial.state is TrialState.COMPLETE and _optimizer(trial)),
-                     default=0)  # the optimizer that CMA-ES goes on from
+        kept = self._attributes_kept()
         return {
             "streams": [_stream_state(stream) for stream in streams(self.sampler)],
             "study": self._storage.get_study_system_attrs(self.study._study_id),
-            "trials": [[id, number, _kept(trials[number], newest)] for id, number in self.numbers.items()],
+            "trials": [[id, number, kept.get(number, {})] for id, number in self.numbers.items()],
             "kernels": {name: [_kernel(gp) for gp in found] for name, found in vars(self.sampler).items()
                         if name.endswith("gprs_cache_list") and found},
         }
+
+    def _attributes_kept(self) -> dict[int, dict[str, Any]]:
+        """By number; trials that have ended and keep none are not looked at again."""
+        trials = {number: self._frozen(number) for number in self._attributed}
+        newest = max((number for number, trial in trials.items()
+                      if trial.state is TrialState.COMPLETE and _optimizer(trial)),
+                     default=0)  # the optimizer that CMA-ES goes on from
+        kept = {number: _kept(trial, newest) for number, trial in trials.items()}
+        self._attributed -= {number for number, some in kept.items() if not some and trials[number].state.is_finished()}
+        return kept
 
     def restore_own(self, state: Mapping[str, Any]) -> None:
         self._begin()
@@ -105,6 +115,7 @@ class OptunaSearch(Search):
             trial, told = self.trials[id], self.told.get(id)
             frozen[number] = self._ended(trial, told, kept) if told else self._running(trial, kept)
             self.numbers[id] = number
+        self._attributed = set(frozen)
         for number in range(max(frozen, default=-1) + 1):
             self._add(frozen.get(number) or create_trial(state=TrialState.FAIL))  # one that failed, and came again
         for stream, kept in zip(streams(self.sampler), state["streams"], strict=True):

@@ -97,9 +97,9 @@ def _sweep(people: People, machine: Node) -> None:
                                first_step=5, values={"loss": 0.25}, ended_at=timezone.now())
     going_on = end(_run(experiment, 2, resume_from=checkpoint), machine, summary={"loss": 0.25})
     Leg.objects.create(trial=two, seed=0, run=going_on, told=True)
+    Trial.objects.filter(pk=one.pk).update(told={"order": 0, "checkpoint": str(checkpoint.pk)})
     SamplerState.objects.create(sweep=sweep, content=json.dumps({
-        "told": [{"id": 0, "checkpoint": str(checkpoint.pk)}],
-        "trials": [{"id": 1, "parent_checkpoint": str(checkpoint.pk)}], "own": {"checkpoint": "77777"}}))
+        "own": {"of": {"checkpoint": str(checkpoint.pk)}, "checkpoint": "77777"}}))
 
 
 def _claim(people: People, machine: Node) -> None:

@@ -116,7 +116,7 @@ def test_checksums_sizes_and_versions(members: Members, tmp_path: Path) -> None:
     refused(members | {"artifacts/999999": b"x"}, tmp_path, "a file without an artifact")
     refused(members | {"rows/log.jsonl": bytes(2 * MOST)}, tmp_path, "--limit-gb")
     manifest = json.loads(members["manifest.json"])
-    for change in ({"version": 2}, {"format": "other"}, {"counts": []}, {"members": {}}):
+    for change in ({"version": 1}, {"format": "other"}, {"counts": []}, {"members": {}}):
         refused(members | {"manifest.json": json.dumps(manifest | change).encode()}, tmp_path, "version|members",
                 honest=False)
     fewer = json.dumps(manifest | {"counts": manifest["counts"] | {"runs": 1}}).encode()

@@ -154,7 +154,8 @@ def test_links_point_into_the_copy(toy: None, people: People, metric_store: Stor
     assert checkpoint.run.experiment.project == new and going_on.leg.trial.parent == checkpoint
     assert going_on.leg.trial.goes_on_from == 0
     state = json.loads(SamplerState.objects.get(sweep__experiment__project=new).content)
-    assert state["told"][0]["checkpoint"] == state["trials"][0]["parent_checkpoint"] == str(checkpoint.pk)
+    assert going_on.leg.trial.sweep.trials.get(number=0).told["checkpoint"] == str(checkpoint.pk)
+    assert state["own"]["of"]["checkpoint"] == str(checkpoint.pk)
     assert state["own"]["checkpoint"] is None, "a checkpoint that is in no archive"
     experiment = Experiment.objects.filter(project=new).order_by("pk")[0]
     first = experiment.runs.order_by("pk")[0]

@@ -84,7 +84,8 @@ def newly_born() -> Iterator[Baton]:
 
 def told(sweep: Sweep) -> list[int]:
     """The trials that the sampler was told of."""
-    return [one["id"] for one in json.loads(SamplerState.objects.get(sweep=sweep).content)["told"]]
+    trials = [trial for trial in sweep.trials.all() if trial.told is not None]
+    return [trial.number for trial in sorted(trials, key=lambda trial: trial.told["order"])]
 
 
 def test_a_sweep_from_start_to_end(lab: People, node: Node) -> None:

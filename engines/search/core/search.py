@@ -78,8 +78,7 @@ class Search:
     ) -> Trial:
         """A trial with the next id and a seed that depends on nothing but the search's seed and that id."""
         id, self._next_id = self._next_id, self._next_id + 1
-        seed = int(np.random.SeedSequence((self.seed, id)).generate_state(1)[0])
-        return Trial(id, params, seed, fidelity, parent_checkpoint, group)
+        return Trial(id, params, self._seed_of(id), fidelity, parent_checkpoint, group)
 
     # -- what the conductor says ----------------------------------------------------------------------
 
@@ -160,9 +159,14 @@ class Search:
     def state(self) -> dict[str, Any]:
         """Everything that the next trials depend on, JSON-ready."""
         return {
-            "next_id": self._next_id, "rng": _rng_state(self.rng),
             "trials": [_brief(trial) for trial in self.trials.values()],
-            "told": [{"id": id, **_short(told)} for id, told in self.told.items()],
+            "told": [{"id": id, "values": told.values, **brief_tell(told)} for id, told in self.told.items()],
+            **self.memory()}
+
+    def memory(self) -> dict[str, Any]:
+        """The part of `state` that is neither trials nor tells: small, however many there were."""
+        return {
+            "next_id": self._next_id, "rng": _rng_state(self.rng),
             "history": [[id, list(points.items())] for id, points in self.history.items()],
             "decided": list(self._decided.items()), "paused": list(self._paused), "own": self.own_state(),
         }
@@ -174,7 +178,7 @@ class Search:
         """
         self._next_id = state["next_id"]
         _set_rng_state(self.rng, state["rng"])
-        self.trials = {item["id"]: _trial(item) for item in state["trials"]}
+        self.trials = {item["id"]: self._retried(item) for item in state["trials"]}
         self.told = {item["id"]: self._retold(item) for item in state["told"]}
         self.history = {id: dict(points) for id, points in state["history"]}
         self._decided = dict(state["decided"])
@@ -195,6 +199,14 @@ class Search:
         return Told(found, losses=tuple(item.sign * found[item.name] for item in self.objectives),
                     violations=tuple(item.violation(found[item.name]) for item in self.constraints), **more)
 
+    def _seed_of(self, id: int) -> int:
+        return int(np.random.SeedSequence((self.seed, id)).generate_state(1)[0])
+
+    def _retried(self, item: Mapping[str, Any]) -> Trial:
+        fidelity = item.get("fidelity")
+        return Trial(**{**item, "seed": self._seed_of(item["id"]),
+                        "fidelity": (fidelity[0], fidelity[1]) if fidelity else None})
+
     def _retold(self, item: Mapping[str, Any]) -> Told:
         rest = {name: value for name, value in item.items() if name not in ("id", "values", "failure")}
         return self._judged(Failure(item["failure"]) if "failure" in item else item["values"], **rest)
@@ -211,21 +223,14 @@ class Search:
 
 
 def _brief(trial: Trial) -> dict[str, Any]:
-    """Without the fields that most trials do not have: the state is written whole with each event."""
-    return {name: value for name, value in vars(trial).items() if value is not None}
+    """Without the seed, which follows from the id, and the fields that most trials do not have."""
+    return {name: value for name, value in vars(trial).items() if value is not None and name != "seed"}
 
 
-def _trial(item: Mapping[str, Any]) -> Trial:
-    fidelity = item.get("fidelity")
-    return Trial(**{**item, "fidelity": (fidelity[0], fidelity[1]) if fidelity else None})
-
-
-def _short(told: Told) -> dict[str, Any]:
-    """What cannot be computed again, without the fields that are as they mostly are."""
-    item: dict[str, Any] = {"attempt": told.attempt}
-    item |= {"failure": told.failure} if told.failure is not None else {"values": told.values}
-    return item | {name: value for name in ("step", "checkpoint", "partial")
-                   if (value := getattr(told, name)) not in (None, False)}
+def brief_tell(told: Told) -> dict[str, Any]:
+    """What cannot be computed again of a tell beside its values, without the fields that are as they mostly are."""
+    return {"attempt": told.attempt} | {name: value for name in ("failure", "step", "checkpoint", "partial")
+                                        if (value := getattr(told, name)) not in (None, False)}
 
 
 def _rng_state(rng: np.random.Generator) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from assay.claims.models import Judgement, Verdict
 from assay.experiments.models import Artifact, Experiment, LogChunk, Move, Run
 from assay.sweeps.models import Leg, SamplerState, Sweep, Trial
 
-FORMAT, VERSION = "assay-project", 1
+FORMAT, VERSION = "assay-project", 2
 MANIFEST, PROJECT, POINTS = "manifest.json", "project.json", "points.parquet"
 ARTIFACTS = "artifacts/"
 MEMBER = re.compile(r"(manifest\.json|project\.json|points\.parquet|rows/[a-z]{1,32}\.jsonl|artifacts/[0-9]{1,19})")
@@ -71,7 +71,7 @@ TABLES = (
         "space": list, "objectives": list, "constraints": list, "sampler": dict, "pruner": dict}),
     SAMPLERS,
     Table("trials", Trial, "sweep", {"sweep": "experiments", "parent": "artifacts"},
-          shapes={"params": dict, "values": dict}),
+          shapes={"params": dict, "values": dict, "told": dict}),
     Table("legs", Leg, "trial__sweep", {"trial": "trials", "run": "runs"}),
     Table("judgements", Judgement, "experiment", {"experiment": "experiments"}, left=("lease_until",),
           shapes={"parts": list}),

@@ -372,6 +372,8 @@ class _Loading:
         if table is SAMPLERS:
             content = _object(row.content.encode(), f"{where}: content")
             row.content = json.dumps(_renumbered(content, self._ids["artifacts"]), separators=(",", ":"))
+        if table.name == "trials":
+            row.told = _renumbered(row.told, self._ids["artifacts"])
         if table is BOOKMARKS:
             row.query = self._query(row.query)
 
@@ -478,7 +480,7 @@ def _batches(items: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 
 def _renumbered(value: Any, artifacts: Mapping[int, int], name: str = "") -> Any:
-    """A sampler's state with the new ids of checkpoints, wherever it keeps them."""
+    """What a sampler knows, with the new ids of checkpoints wherever it keeps them."""
     if isinstance(value, dict):
         return {key: _renumbered(one, artifacts, key) for key, one in value.items()}
     if isinstance(value, list):

@@ -55,7 +55,8 @@ class Sweep(models.Model):
 
 
 class SamplerState(models.Model):
-    """What the sampler knows, as JSON. A row of its own, because it is large and only the conductor reads it."""
+    """What the sampler knows beyond its trials and what it was told of them, as JSON. A row of its own, because only
+    the conductor reads it."""
 
     sweep = models.OneToOneField(Sweep, on_delete=models.CASCADE, related_name="memory", primary_key=True)
     content = models.TextField()
@@ -85,6 +86,8 @@ class Trial(models.Model):
     values = models.JSONField(default=dict, help_text="{objective or constraint: number}, the mean over its seeds")
     feasible = models.BooleanField(default=True, help_text="it meets the constraints")
     reason = models.CharField(max_length=300, blank=True)
+    told = models.JSONField(null=True, help_text="what the sampler was told beside the values, and its place: {order, "
+                                                 "attempt, failure, step, checkpoint, partial}")
     group = models.IntegerField(null=True, help_text="trials of one group are replicates: equal parameters")
     first_step = models.BigIntegerField(default=0, help_text="where it goes on from")
     last_step = models.BigIntegerField(null=True, help_text="where it ends; None: the budget's end")
@@ -114,7 +117,7 @@ class Leg(models.Model):
     seed = models.BigIntegerField()
     run = models.OneToOneField(Run, on_delete=models.CASCADE, related_name="leg")
     last_step = models.BigIntegerField(null=True, help_text="where it ends, with a checkpoint; None: the budget's end")
-    told = models.BooleanField(default=False, help_text="the conductor has taken its end into account")
+    told = models.BooleanField(default=False, help_text="its end was taken into account, or is of no account")
 
     class Meta:
         ordering = ("id",)
