@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from engines.core import BudgetSpent, Context, Diverged, Engine, InvalidSpec, Method, Problem
 
@@ -59,9 +60,28 @@ class Task(ABC):
         return dict(self.model.named_parameters())
 
 
-class TrainingProblem(Problem):
-    """Base of this engine's problems."""
+class Supervised(Task):
+    """A model from inputs to outputs, and a mean loss of outputs against targets: what curvature and gradients of
+    single samples are made from. The loss is the cross-entropy of the last axis, unless a task says otherwise."""
 
+    @abstractmethod
+    def examples(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of one batch; the first axis counts samples."""
+
+    def criterion(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Scalar: the mean over the batch of the loss of `model(inputs)`."""
+        return F.cross_entropy(outputs.flatten(0, -2), targets.flatten())
+
+    def loss(self, batch: Tensor) -> Tensor:
+        inputs, targets = self.examples(batch)
+        return self.criterion(self.model(inputs), targets)
+
+
+class TrainingProblem(Problem):
+    """Base of this engine's problems. `supervised`: its tasks are; `classifier`: and their outputs are logits."""
+
+    supervised: ClassVar[bool] = False
+    classifier: ClassVar[bool] = False
     log_metric: ClassVar[bool] = False  # whether the headline reads best on a log axis
 
     def task(self, context: Context) -> Task:
@@ -101,6 +121,14 @@ class Optimizer(Method):
     def rate(self, position: float, total: int, segment: Segment, samples: int) -> float:
         """Learning rate at schedule `position` in [0, total), for batches of `samples` samples."""
         raise NotImplementedError
+
+    def prepare(self, task: Task, context: Context) -> None:
+        """See the model and its loss before `build`: what needs more than named parameters and their gradients (layers
+        to hook, Hessian products) is kept from here. Work done later in `refine` counts, and is told of by
+        `context.spend`."""
+
+    def refine(self, batch: Tensor) -> None:
+        """Between the gradient of `batch` and the step. Not called for line searches."""
 
     def segments(self, total: int) -> list[Segment]:
         """The plan for `total` steps, side branches included: their lengths add up to at most `total`."""
@@ -177,6 +205,7 @@ class Training:
             self.task = problem.task(context)
             importlib.import_module("torch._dynamo")  # torch.optim does so at its first step: a second and 75 MB
         self.total, self.timed = horizon(context, self.task, method.planned)
+        method.prepare(self.task, context)
         self.optimizer = method.build(self.task.parameters())
         self.plan = self._plan()
         self.steps = sum(segment.last - segment.first for segment in self.plan)
@@ -246,6 +275,7 @@ class Training:
                 return
         else:
             self.loss = self._gradient(batch)
+            self.method.refine(batch)
             self.optimizer.step()
         self.done += 1
         self.position = self._share() * self.total if self.timed else self.position + 1

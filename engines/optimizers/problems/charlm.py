@@ -7,12 +7,11 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from engines.core import Context, Metric, data_file
 
 from ..batches import Offsets
-from ..engine import Task, TrainingProblem
+from ..engine import Supervised, TrainingProblem
 from ..transformer import Transformer
 
 VALIDATION_BATCHES = 16
@@ -49,12 +48,15 @@ class Charlm(TrainingProblem):
     title: ClassVar[str] = "Character model of Shakespeare"
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("val/loss", "nats/character", "min", "validation loss"),)
 
+    supervised: ClassVar[bool] = True
+    classifier: ClassVar[bool] = True
+
     def task(self, context: Context) -> "CharlmTask":
         text = data_file("tiny_shakespeare", "input.txt").read_bytes()
         return CharlmTask(SIZES[self.size], encode(text), context)
 
 
-class CharlmTask(Task):
+class CharlmTask(Supervised):
     def __init__(self, size: Size, codes: Tensor, context: Context):
         self.size = size
         border = int(0.9 * len(codes))
@@ -71,12 +73,9 @@ class CharlmTask(Task):
         """(n, context + 1) codes: each row a window and the character that follows it."""
         return text[starts.to(text.device)[:, None] + self._span]
 
-    def _nats(self, windows: Tensor) -> Tensor:
-        logits = self.model(windows[:, :-1])
-        return F.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
-
-    def loss(self, batch: Tensor) -> Tensor:
-        return self._nats(self.windows(self.train, batch))
+    def examples(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        windows = self.windows(self.train, batch)
+        return windows[:, :-1], windows[:, 1:]
 
     def evaluate(self, poll: Callable[[], None]) -> dict[str, float]:
         """Over windows spread evenly over the validation text, the same for every run."""
@@ -85,7 +84,8 @@ class CharlmTask(Task):
         total = 0.0
         for batch in starts.chunk(VALIDATION_BATCHES):
             poll()
-            total += self._nats(self.windows(self.validation, batch)).item()
+            text = self.windows(self.validation, batch)
+            total += self.criterion(self.model(text[:, :-1]), text[:, 1:]).item()
         return {"val/loss": total / VALIDATION_BATCHES}
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from engines.core import Context, Metric, MissingBackend, Spec, param
 
 from ..batches import Epochs
-from ..engine import Task, TrainingProblem
+from ..engine import Supervised, TrainingProblem
 
 TRAIN, TEST = 1437, 360
 EPOCHS = {"quick": 10, "standard": 40, "large": 100}
@@ -58,6 +58,9 @@ class MlpDigits(TrainingProblem):
         Metric("train/loss", "nats", "min", "training loss"),
     )
 
+    supervised: ClassVar[bool] = True
+    classifier: ClassVar[bool] = True
+
     depth: Literal[3, 6] = param(3, "linear layers in the network")
     batch: int = param(64, "images a step, up to all 1,437", unit="images", ge=1, le=TRAIN)
 
@@ -70,7 +73,7 @@ class MlpDigits(TrainingProblem):
         return MlpTask(self, {name: value.to(context.device) for name, value in data.items()}, context)
 
 
-class MlpTask(Task):
+class MlpTask(Supervised):
     def __init__(self, problem: MlpDigits, data: dict[str, Tensor], context: Context):
         self.data = data
         with torch.random.fork_rng(devices=[]):
@@ -79,9 +82,9 @@ class MlpTask(Task):
         self.batches = Epochs(TRAIN, problem.batch, context.seed)
         self.steps = EPOCHS[problem.size] * self.batches.steps_per_epoch
 
-    def loss(self, batch: Tensor) -> Tensor:
+    def examples(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         rows = batch.to(self.data["train_x"].device)
-        return F.cross_entropy(self.model(self.data["train_x"][rows]), self.data["train_y"][rows])
+        return self.data["train_x"][rows], self.data["train_y"][rows]
 
     def evaluate(self, poll: Callable[[], None]) -> dict[str, float]:
         test = self.model(self.data["test_x"])
