@@ -154,6 +154,10 @@ def csv_file(name: str, rows: Rows) -> dict[str, str]:
 # -- grids ---------------------------------------------------------------------------------------------
 
 
+# New columns, and those that a grid had before anyone could listen.
+COLUMNS_ARE_THERE = ("newColumnsLoaded", "firstDataRendered")
+
+
 def grid(name: str, title: str, *controls: Any, **options: Any) -> html.Section:
     """A sortable, filterable table with a choice of columns, which the browser remembers, and a CSV of what it shows.
 
@@ -171,7 +175,7 @@ def grid(name: str, title: str, *controls: Any, **options: Any) -> html.Section:
         dag.AgGrid(
             id=name, columnDefs=[], rowData=[], getRowId="params.data.id", className="grid",
             defaultColDef={"sortable": True, "resizable": True, "filter": True},
-            eventListeners={"newColumnsLoaded": ["restoreColumns(params)"]},
+            eventListeners=dict.fromkeys(COLUMNS_ARE_THERE, ["restoreColumns(params)"]),
             dashGridOptions={"theme": {"function": "boardTheme(themeQuartz)"}, "animateRows": False,
                              "enableCellTextSelection": True, "ensureDomOrder": True, "tooltipShowDelay": 400,
                              "suppressDragLeaveHidesColumns": True, **options}),

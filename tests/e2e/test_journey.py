@@ -4,7 +4,7 @@ import re
 
 import httpx
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.stack import Stack
 
@@ -18,6 +18,24 @@ def submit(stack: Stack, name: str, steps: int, method: str = "sgd", **more: obj
     answer = httpx.post(f"{stack.url}/api/v1/experiments", json=body, headers=stack.headers(), trust_env=False)
     assert answer.status_code == 201, answer.text
     return int(answer.json()["id"])
+
+
+def test_answers_that_come_late_undo_nothing(page: Page, stack: Stack) -> None:
+    """Who clicks faster than the server answers gets what was clicked, in that order."""
+    page.goto("/experiments/new")
+    held: list[Route] = []
+    page.route(re.compile(r"/experiments/new$"), lambda route: route.continue_() if held else held.append(route))
+    page.get_by_label("problem", exact=True).select_option("mlp-digits")
+    methods = page.get_by_role("group", name="Add a method")
+    for method in ("sgd", "adamw", "lamb"):
+        methods.get_by_role("button", name=method, exact=True).click()
+    page.wait_for_timeout(500)
+    held[0].continue_()
+    boxes = page.locator(".method-box header .muted")
+    expect(boxes).to_have_text(["sgd", "adamw", "lamb"])
+    page.get_by_role("button", name="Remove sgd").click()
+    page.get_by_role("button", name="Remove lamb").click()
+    expect(boxes).to_have_text(["adamw"])
 
 
 def test_submit_watch_compare(page: Page, stack: Stack) -> None:

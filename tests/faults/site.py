@@ -50,7 +50,7 @@ class Site:
             return None
 
     def start(self) -> None:
-        """Returns when pages are served and both workers are online."""
+        """Returns when pages are served, both workers are online, and the catalogue has what they offer."""
         self.postgres.start()
         self.postgres.create()
         self.redis.start()
@@ -59,6 +59,7 @@ class Site:
         self._prepare()
         self._start_processes()
         wait_for(lambda: self.online() == set(self.homes), "the fleet")
+        wait_for(lambda: bool(self.client.get("/api/v1/engines").raise_for_status().json()), "the catalogue")
 
     def _configure(self) -> None:
         url = self.postgres.url(self.line.port)
