@@ -49,8 +49,8 @@ def _announce() -> None:
     announce(describe())
 
 
-def conduct(trials: int) -> dict[str, float]:
-    """Milliseconds of the conductor a trial, by sampler: what it takes from a run's end to its successor's row."""
+def conduct(trials: int) -> dict[str, list[float]]:
+    """Milliseconds a trial, by sampler: from a run's end to its successor's row, and the sampler's own share of them."""
     report.set_up_django()
     _announce()
     from assay.experiments.models import State
@@ -59,14 +59,17 @@ def conduct(trials: int) -> dict[str, float]:
     from django.utils import timezone
 
     from tasks.broker import Broker
+    from engines.search.core.search import Search
     from tasks.conductor import Baton
 
+    thinking = _timed(Search, "ask", "tell")
     broker = Broker()
     settings.REDIS_URL = broker.start(Path(os.environ["ASSAY_HOME"]))
     atexit.register(broker.stop)
-    found: dict[str, float] = {}
+    found: dict[str, list[float]] = {}
     for sampler in SAMPLERS:
         sweep, baton, spent = _start(sampler, trials), Baton(), 0.0
+        thinking.clear()
         baton.conduct_due()  # imports the engines: once in a worker's life
         while run := sweep.experiment.runs.filter(state=State.QUEUED).first():
             move(run, State.RUNNING, attempt=0)
@@ -80,8 +83,26 @@ def conduct(trials: int) -> dict[str, float]:
         ended = sweep.trials.filter(outcome="succeeded", ended_at__lte=timezone.now()).count()
         if (sweep.status, ended) != ("finished", trials):
             raise RuntimeError(f"{sampler}: {sweep.status} after {ended} of {trials} trials: {sweep.message}")
-        found[sampler] = 1000 * spent / trials
+        found[sampler] = [1000 * spent / trials, 1000 * sum(thinking) / trials]
     return found
+
+
+def _timed(kind: type, *names: str) -> list[float]:
+    """The seconds of each call of these methods, from now on."""
+    seconds: list[float] = []
+
+    def timed(call: Any) -> Any:
+        def inner(*arguments: Any, **named: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return call(*arguments, **named)
+            finally:
+                seconds.append(time.perf_counter() - began)
+        return inner
+
+    for name in names:
+        setattr(kind, name, timed(getattr(kind, name)))
+    return seconds
 
 
 def killed(trials: int) -> dict[str, float]:

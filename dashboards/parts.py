@@ -175,7 +175,7 @@ def grid(name: str, title: str, *controls: Any, **options: Any) -> html.Section:
         dag.AgGrid(
             id=name, columnDefs=[], rowData=[], getRowId="params.data.id", className="grid",
             defaultColDef={"sortable": True, "resizable": True, "filter": True},
-            eventListeners=dict.fromkeys(COLUMNS_ARE_THERE, ["restoreColumns(params)"]),
+            eventListeners={event: ["restoreColumns(params)"] for event in COLUMNS_ARE_THERE},
             dashGridOptions={"theme": {"function": "boardTheme(themeQuartz)"}, "animateRows": False,
                              "enableCellTextSelection": True, "ensureDomOrder": True, "tooltipShowDelay": 400,
                              "suppressDragLeaveHidesColumns": True, **options}),

@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from assay import wording
@@ -26,7 +27,7 @@ from assay.metrics import reader
 from assay.metrics.store import Unavailable, store
 from assay.sweeps.models import Leg, Outcome, SamplerState, Status, Sweep, Trial
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -44,6 +45,8 @@ TRIES = 20  # of one round, when others move the sweep at the same time
 WARM = 8  # sweeps whose live search is kept
 LONGEST_REASON = 300
 POINTS = 200  # of a curve that a pruner gets to see: the sampler's state keeps them
+HEARD = ("seed", "told", "last_step", "trial", "trial__number", "trial__last_step", "run", "run__state", "run__attempt",
+         "run__cancel_reason", "run__failure_kind", "run__failure_message", "run__summary", "run__cost")
 LATER = (*Away, *Unavailable)  # nobody's fault: the same round is tried again
 
 
@@ -167,7 +170,7 @@ class Baton:
         """Tell the search of the trials whose runs have ended."""
         open_ones = Leg.objects.filter(trial__sweep=sweep, trial__outcome=Outcome.RUNNING)
         legs: dict[int, list[Leg]] = {}
-        for leg in open_ones.select_related("run", "trial").defer("run__spec", "run__provenance").order_by("pk"):
+        for leg in open_ones.select_related("run", "trial").only(*HEARD).order_by("pk"):
             legs.setdefault(leg.trial_id, []).append(leg)
             if not leg.told and leg.run.state in ENDED:
                 at.heard.append(leg.pk)
@@ -360,11 +363,17 @@ class Baton:
 # -- what there is to do ---------------------------------------------------------------------------------
 
 
-def due() -> list[Sweep]:
-    """The sweeps that have something to do, the oldest first."""
+@cache
+def _waiting() -> QuerySet[Sweep]:
+    """Built once: it is asked after every event, and building it takes longer than its answer."""
     news = Leg.objects.filter(trial__sweep=OuterRef("pk"), told=False, run__state__in=ENDED)
     waiting = Q(status=Status.RUNNING, wake_at__lte=Now()) | (~Q(status=Status.FAILED) & Exists(news))
-    return list(Sweep.objects.filter(waiting).order_by("pk").select_related("experiment"))
+    return Sweep.objects.filter(waiting).order_by("pk").select_related("experiment")
+
+
+def due() -> list[Sweep]:
+    """The sweeps that have something to do, the oldest first."""
+    return list(_waiting().all())
 
 
 def _next_look(sweep: Sweep, now: datetime) -> datetime | None:

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
-from django.db.models import Max
 from django.http import Http404
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -324,8 +323,8 @@ def _run(spec: dict[str, Any], label: str, version: str, priority: int) -> Run:
 
 def append(experiment: Experiment, runs: Sequence[Run]) -> list[Run]:
     """Write unsaved `runs` as the next ones of `experiment`, and ring for them after commit. In a transaction."""
-    locked = Experiment.objects.select_for_update().get(pk=experiment.pk)
-    last = locked.runs.aggregate(last=Max("index"))["last"] or 0
+    locked = Experiment.objects.select_for_update().only("ended_at").get(pk=experiment.pk)
+    last = locked.runs.order_by("-index").values_list("index", flat=True).first() or 0
     for index, run in enumerate(runs, last + 1):
         run.experiment, run.index = experiment, index
     if locked.ended_at is not None:
