@@ -131,8 +131,8 @@ def measure() -> list[Row]:
         data_file(*name)
     with temporary_home() as home:
         rows = conducted("SQLite", None)
-        rows.append(against("all of the last, against Optuna RDB", rows[-2].value, "ms", "Optuna RDB on SQLite, ask + tell",
-                            optuna_rdb(home), less_is_better=True))
+        rows.append(against("all of the last, against Optuna RDB", rows[-2].value, "ms",
+                            "Optuna RDB on SQLite, ask + tell", optuna_rdb(home), less_is_better=True))
     with temporary_home(), postgres_database() as url:
         if url is None:
             say(f"no PostgreSQL at {POSTGRES}: left out")

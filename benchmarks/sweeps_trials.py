@@ -50,7 +50,7 @@ def _announce() -> None:
 
 
 def conduct(trials: int) -> dict[str, list[float]]:
-    """Milliseconds a trial, by sampler: from a run's end to its successor's row, and the sampler's own share of them."""
+    """Milliseconds a trial, by sampler: from a run's end to its successor's row, and the sampler's own of them."""
     report.set_up_django()
     _announce()
     from assay.experiments.models import State
@@ -58,8 +58,8 @@ def conduct(trials: int) -> dict[str, list[float]]:
     from django.conf import settings
     from django.utils import timezone
 
-    from tasks.broker import Broker
     from engines.search.core.search import Search
+    from tasks.broker import Broker
     from tasks.conductor import Baton
 
     thinking = _timed(Search, "ask", "tell")
