@@ -3,19 +3,22 @@
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import model_validator
+from scipy.sparse import csc_array
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engines.core import Context, Metric, Spec, data_file, param
 
 from ..batches import Epochs
+from ..convex import ConvexProblem, ConvexTask, Objective
 from ..engine import Task, TrainingProblem
+from ..losses import Logistic
 
 ROWS = {"quick": 2_000, "standard": 10_000, "large": 32_560}
 FEATURES = 123
@@ -43,7 +46,7 @@ class A9aOptimum(Spec):
     strength: float
 
 
-class LogregA9a(TrainingProblem):
+class LogregA9a(TrainingProblem, ConvexProblem):
     """L2-regularised logistic regression on a9a (census incomes: 123 binary features, 14 of them set in a row).
 
     The objective is mean(log(1 + exp(-y x'w))) + |w|²/2n over the first n rows, in float64, without an
@@ -63,6 +66,7 @@ class LogregA9a(TrainingProblem):
         Metric("objective", "nats", "min", "objective"),
     )
     log_metric: ClassVar[bool] = True
+    loss_kind: ClassVar[Literal["squared", "logistic", "softmax"]] = "logistic"
 
     batch: int = param(0, "rows a step; 0 means all of them (no sampling noise)", unit="rows", ge=0, le=32_560)
 
@@ -75,14 +79,27 @@ class LogregA9a(TrainingProblem):
     def stochastic(self) -> bool:
         return 0 < self.batch < ROWS[self.size]
 
+    def convex_reason(self) -> str | None:
+        return "its batches are sampled, and this needs all rows: set batch to 0" if self.stochastic() else None
+
     def task(self, context: Context) -> "LogregTask":
-        train, test = data_file("a9a", "a9a"), data_file("a9a", "a9a.t")
-        key = A9aData(rows=ROWS[self.size], train_sha256=sha256(train), test_sha256=sha256(test))
-        data = context.cached(key, lambda: key.load(train, test))
-        strength = 1.0 / len(data["train_y"])
-        optimum = context.cached(A9aOptimum(data=key.fingerprint(), strength=strength),
-                                 lambda: minimum(data["train_x"].numpy(), data["train_y"].numpy(), strength))
+        data, strength, optimum = self._data(context)
         return LogregTask(self, data, strength, optimum["objective"], context)
+
+    def convex(self, context: Context) -> ConvexTask:
+        data, strength, optimum = self._data(context)
+        objective = Objective(csc_array(data["train_x"].numpy()), Logistic(data["train_y"].numpy()), ridge=strength)
+        test, labels = data["test_x"].numpy(), data["test_y"].numpy() > 0
+        return ConvexTask(objective, optimum["weights"].numpy(),
+                          more=lambda x: {"test/accuracy": float(((test @ x > 0) == labels).mean())})
+
+    def _data(self, context: Context) -> tuple[dict[str, Tensor], float, dict[str, Any]]:
+        """Arrays, strength of the penalty, optimum."""
+        data, fingerprint = a9a(context, ROWS[self.size])
+        strength = 1.0 / len(data["train_y"])
+        optimum = context.cached(A9aOptimum(data=fingerprint, strength=strength),
+                                 lambda: minimum(data["train_x"].numpy(), data["train_y"].numpy(), strength))
+        return data, strength, optimum
 
 
 class LogregTask(Task):
@@ -115,6 +132,13 @@ class LogregTask(Task):
         predicted = self.model(self.data["test_x"]).squeeze(1) > 0
         accuracy = (predicted == (self.data["test_y"] > 0)).double().mean().item()
         return {"gap": value - self.optimum, "test/accuracy": accuracy, "objective": value}
+
+
+def a9a(context: Context, rows: int) -> tuple[dict[str, Tensor], str]:
+    """The first `rows` rows and the test file, and the fingerprint of both. Raises `MissingData`."""
+    train, test = data_file("a9a", "a9a"), data_file("a9a", "a9a.t")
+    key = A9aData(rows=rows, train_sha256=sha256(train), test_sha256=sha256(test))
+    return context.cached(key, lambda: key.load(train, test)), key.fingerprint()
 
 
 def read_libsvm(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
