@@ -61,6 +61,7 @@ def convert_a9a(original: bytes) -> bytes:
 
 
 LIBSVM = "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/binary"
+REVIEWS = "https://raw.githubusercontent.com/yoonkim/CNN_sentence/23e0e1f7355705bb083043fda05c031b15acb38c"
 DATA_SETS = {
     "a9a": DataSet(
         "a9a", "Census incomes, binarised (123 features)", "CC BY 4.0 (UCI Adult)", f"{LIBSVM}.html#a9a",
@@ -68,6 +69,14 @@ DATA_SETS = {
               convert_a9a),
          File("a9a.t", f"{LIBSVM}/a9a.t", "1f448a153f0320399a7e40836eb207655b0bde0f21fc941cc472193daa9f5de9",
               1_164_628)),
+    ),
+    "mr_polarity": DataSet(
+        "mr_polarity", "Sentences of film reviews, friendly and not", "for research, without a licence text",
+        "https://www.cs.cornell.edu/people/pabo/movie-review-data/",
+        (File("rt-polarity.pos", f"{REVIEWS}/rt-polarity.pos",
+              "2da124ec187a9d5a29c9f04e91c540e02baed5af8868f550a26bd6fd4dbf8bf0", 626_139),
+         File("rt-polarity.neg", f"{REVIEWS}/rt-polarity.neg",
+              "4ace77d558c3714723843f1d65b60c01e3417b208180f0728808d76ad0eeeaca", 612_256)),
     ),
     "tiny_shakespeare": DataSet(
         "tiny_shakespeare", "Shakespeare's plays as one text", "public domain", "https://github.com/karpathy/char-rnn",
