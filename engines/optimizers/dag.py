@@ -5,6 +5,7 @@ the nodes; a graph follows it when every edge goes from an earlier node to a lat
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ Order = NDArray[np.int64]
 
 RIDGE = 1e-4  # of logistic regressions: without it separable nodes have weights without bound
 NEWTON_STEPS, NEWTON_GAP = 50, 1e-12
+MOST_KNOWN = 100_000  # logistic fits that are remembered: 100 MB with 50 nodes
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,13 @@ class LeastSquares(Score):
 class Logistic(Score):
     """Mean log-loss of each node of zeros and ones on its parents, without intercept, plus RIDGE |w|²/2.
 
-    A fit is Newton's method with step halving; fits are remembered by (node, set of parents).
+    A fit is Newton's method with step halving; fits are remembered by (node, set of parents). `poll` is called in
+    each of its steps, and may raise.
     """
 
-    def __init__(self, data: Array):
+    def __init__(self, data: Array, poll: Callable[[], None]):
         super().__init__(data)
+        self._poll = poll
         self._known: dict[tuple[int, bytes], tuple[float, Array]] = {}
 
     def loss(self, weights: Array) -> tuple[float, Array]:
@@ -125,12 +129,14 @@ class Logistic(Score):
         columns = np.sort(parents)
         key = (int(node), columns.tobytes())
         if key not in self._known:
-            self._known[key] = newton(self.data[:, columns], self.data[:, node])
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = newton(self.data[:, columns], self.data[:, node], self._poll)
         cost, weights = self._known[key]
         return cost, weights[np.argsort(np.argsort(parents))]
 
 
-def newton(x: Array, y: Array) -> tuple[float, Array]:
+def newton(x: Array, y: Array, poll: Callable[[], None]) -> tuple[float, Array]:
     """The ridge logistic regression of y in {0, 1} on x (n, p): smallest cost and its weights."""
 
     def cost(weights: Array) -> float:
@@ -140,6 +146,7 @@ def newton(x: Array, y: Array) -> tuple[float, Array]:
     weights = np.zeros(x.shape[1])
     now = cost(weights)
     for _ in range(NEWTON_STEPS):
+        poll()
         chance = expit(x @ weights)
         gradient = x.T @ (chance - y) / len(y) + RIDGE * weights
         curvature = x.T @ (x * (chance * (1 - chance))[:, None]) / len(y) + RIDGE * np.eye(len(weights))

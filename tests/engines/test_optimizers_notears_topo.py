@@ -77,7 +77,7 @@ def test_logistic_fits_reach_the_minimum_also_where_classes_are_separable():
     random = np.random.default_rng(0)
     x = random.normal(size=(80, 3))
     for y in ((x[:, 0] + random.normal(size=80) > 0).astype(float), (x[:, 0] > 0).astype(float)):
-        cost, weights = newton(x, y)
+        cost, weights = newton(x, y, quiet)
 
         def ridge(w, y=y):
             return np.mean(np.logaddexp(0, x @ w) - y * (x @ w)) + 0.5e-4 * w @ w
@@ -90,7 +90,7 @@ def test_a_remembered_fit_answers_in_the_order_of_its_parents(make_context):
     score = score_of("logistic", make_context)
     one, two = score.fit(0, np.array([3, 1, 5]))[1], score.fit(0, np.array([5, 3, 1]))[1]
     np.testing.assert_array_equal(one, two[[1, 2, 0]])
-    np.testing.assert_allclose(one, newton(score.data[:, [3, 1, 5]], score.data[:, 0])[1], rtol=1e-6)
+    np.testing.assert_allclose(one, newton(score.data[:, [3, 1, 5]], score.data[:, 0], quiet)[1], rtol=1e-6)
 
 
 # -- acyclicity and candidates
@@ -268,6 +268,17 @@ def test_differences_count_a_turned_edge_once():
 def test_what_cannot_be_drawn_is_refused(wrong, said):
     with pytest.raises(ValidationError, match=said):
         DagSem(**wrong)
+
+
+def test_variances_beyond_double_precision_are_refused(quick_run):
+    with pytest.raises(InvalidSpec, match=r"problem\.degree: .*singular in double precision"):
+        quick_run({"id": "dag-sem", "nodes": 100, "degree": 20}, "notears-topo")
+
+
+def test_logistic_fits_can_be_stopped(make_context):
+    context = make_context(recorder=Stopping(5))
+    with pytest.raises(Cancelled):
+        DagSem(model="logistic").sample(context).score.ordered(np.arange(10))
 
 
 def test_sizes_of_the_search_are_in_order():

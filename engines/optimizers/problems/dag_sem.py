@@ -72,14 +72,15 @@ class DagSem(DagProblem):
         truth[np.ix_(names, names)] = edges * sizes
         rows = np.empty_like(data)
         rows[:, names] = data
-        return Sem(truth, self._score(rows), self.threshold)
+        return Sem(truth, self._score(rows, context), self.threshold)
 
-    def _score(self, data: Array) -> Score:
+    def _score(self, data: Array, context: Context) -> Score:
         if self.model == "logistic":
-            return Logistic(data)
+            return Logistic(data, context.poll)
         score = LeastSquares(data / data.std(axis=0) if self.standardise else data)
         if np.linalg.matrix_rank(score.covariance) < score.nodes:
-            raise InvalidSpec({"problem.rows": "the covariance of these rows is singular: draw more of them"})
+            raise InvalidSpec({"problem.degree": "the covariance of these data is singular in double precision, since "
+                               "variances grow along long paths: take a smaller degree, or more rows"})
         return score
 
 
