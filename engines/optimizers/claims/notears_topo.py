@@ -78,14 +78,15 @@ def improved(results: Sequence[Result]) -> Verdict:
 
 
 def seconds(results: Sequence[Result]) -> Verdict:
-    """Time of NOTEARS over that of TOPO: the largest of TOPO, the smallest of NOTEARS (which hold both)."""
+    """Processor time of NOTEARS over that of TOPO: the smallest of NOTEARS (TOPO after it included) over the largest
+    of TOPO."""
     alone, after = split(results)
-    topo = max(alone[seed][0].cost["seconds"] for seed in SEEDS)
-    notears = min(result.cost["seconds"] for seed in SEEDS for result in after[seed])
+    topo = max(alone[seed][0].cost["cpu_seconds"] for seed in SEEDS)
+    notears = [result.cost["cpu_seconds"] for seed in SEEDS for result in after[seed]]
     gradients = [result.cost["grad_evals"] for seed in SEEDS for result in after[seed]]
-    note = (f"TOPO at most {topo:.2f} s; NOTEARS and TOPO after it at least {notears:.1f} s "
+    note = (f"TOPO at most {topo:.2f} s; NOTEARS and TOPO after it {min(notears):.1f} to {max(notears):.1f} s "
             f"({min(gradients):.0f} to {max(gradients):.0f} gradients)")
-    return Verdict(notears / topo, None, "x", "measured", note)
+    return Verdict(min(notears) / topo, None, "x", "measured", note)
 
 
 def elsewhere(what: str) -> Callable[[Sequence[Result]], Verdict]:
@@ -112,7 +113,7 @@ claim = Claim(
         Part("score over that of the true graph, worst seed", ALONE, against_truth),
         Part("Hamming distance above half of that of NOTEARS, worst seed", [*ALONE, *AFTER], distance),
         Part("score after TOPO over that of the NOTEARS graph it began with, worst", AFTER, improved),
-        Part("seconds of NOTEARS over those of TOPO", [*ALONE, *AFTER], seconds),
+        Part("processor time of NOTEARS over that of TOPO", [*ALONE, *AFTER], seconds),
         Part("scale-free graphs: largest Hamming distance", runs({"start": "random"}, graph="sf"),
              elsewhere("scale-free, degree 4")),
         Part("standardised data: largest Hamming distance", runs({"start": "random"}, standardise=True),
