@@ -17,7 +17,7 @@ from engines.core import InvalidSpec
 from .engine import Supervised
 
 MOST_BYTES = 2 << 30  # of gradients kept by one run
-COLUMNS = 1 << 14  # widened to float64 at once
+COLUMNS = 1 << 11  # widened to float64 at once: few enough to stay in the cache
 ROWS = 32  # gradients that join the static recursion at once
 CHUNK = 64  # samples differentiated at once
 

@@ -348,9 +348,12 @@ def test_every_pruning_method_runs_and_repeats(quick_run, monkeypatch, method):
 
 def test_a_budget_of_seconds_still_ends_at_the_sparsity_asked_for(quick_run, monkeypatch):
     monkeypatch.setattr("engines.optimizers.problems.prune_digits.EPOCHS", {"quick": 2})
-    result = quick_run("prune-digits", "magnitude-prune", seconds=1e-6)
-    assert result.summary["sparsity"] == pytest.approx(0.8, abs=1e-3)
-    assert len(result.series["sparsity"][1]) < 20
+    for method in ({"id": "magnitude-prune"}, {"id": "mfac-prune", "gradients": 32}):
+        result = quick_run("prune-digits", method, seconds=1e-6)
+        assert result.summary["sparsity"] == pytest.approx(0.8, abs=1e-3)
+        assert len(result.series["sparsity"][1]) < 20
+    with pytest.raises(InvalidSpec, match=r"budget\.bytes"):
+        quick_run("prune-digits", "magnitude-prune", bytes=10)
 
 
 def test_compensation_lowers_the_training_loss(quick_run, monkeypatch):

@@ -141,7 +141,8 @@ class ConjugateGradient(InverseProduct):
     """Conjugate gradients on F y = x (scipy.sparse.linalg.cg), two passes over the gradients an iteration.
 
     The baseline: nothing to set up and no copy of the gradients. It needs at most m + 1 iterations in exact
-    arithmetic, and more than a few where λ is far below the other eigenvalues. On the CPU only.
+    arithmetic, and more than a few where λ is far below the other eigenvalues. In float32 a tolerance below 1e-6 is
+    never met: every product then takes all its iterations. On the CPU only.
     """
 
     id: ClassVar[str] = "conjugate-gradient"

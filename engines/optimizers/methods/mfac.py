@@ -91,13 +91,17 @@ class Mfac(FirstOrder):
     momentum: float = param(0.9, "share of the last step that is kept", ge=0, lt=1)
     weight_decay: float = param(0.0, "decoupled decay of matrices", ge=0, le=10)
 
+    def _reserved(self, parameters: Mapping[str, nn.Parameter]) -> int:
+        """Bytes of the window. Raises `InvalidSpec` where they are too many."""
+        values = list(parameters.values())
+        return reserve(self.window, sum(value.numel() for value in values), values[0].dtype, "method.window")
+
     def prepare(self, task: Task, context: Context) -> None:
-        size = sum(value.numel() for value in task.parameters().values())
-        context.progress(0, 1, f"a window of {self.window} gradients takes {self.window * size * 4 / 1e6:,.1f} MB")
+        size = self._reserved(task.parameters())
+        context.progress(0, 1, f"a window of {self.window} gradients takes {size / 1e6:,.1f} MB")
 
     def build(self, parameters: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
-        values = list(parameters.values())
-        reserve(self.window, sum(value.numel() for value in values), values[0].dtype, "method.window")
+        self._reserved(parameters)
         defaults = {"lr": self.lr, "momentum": self.momentum, "window": self.window, "damping": self.damping}
         return MfacOptimizer(decay_groups(parameters, self.weight_decay), defaults)
 

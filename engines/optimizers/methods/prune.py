@@ -15,6 +15,7 @@ from ..problems.mlp_digits import TRAIN
 from ..problems.prune_digits import Network, PruneDigits
 from .mfac import FRANTAR
 
+COUNTED = ("steps", "samples", "grad_evals", "seconds")
 LEVELS = 20  # sparsities in a run whose budget does not count steps
 
 Curve = list[tuple[float, float]]
@@ -52,10 +53,10 @@ class Prune(Method):
         return None if isinstance(problem, PruneDigits) else "it is not a trained network to be pruned"
 
     def run(self, problem: PruneDigits, context: Context) -> None:
+        levels = _levels(context)
         with context.evaluating():
             network = problem.network(context)
         surgery = self.surgery(network, context)
-        levels = int(context.budget.limits().get("steps", LEVELS))
         values: dict[str, float] = {}
         curve: Curve = []
         for step in range(levels + 1):
@@ -71,6 +72,14 @@ class Prune(Method):
         context.finish(**values)
         curves = {self.title: curve, "magnitude": _by_magnitude(network, curve, context)}
         context.save("accuracy-against-sparsity", accuracy_against_sparsity(f"{self.title}, one shot", curves))
+
+
+def _levels(context: Context) -> int:
+    """How many sparsities are to be measured. Raises `InvalidSpec` for a budget of what is not counted here."""
+    limits = context.budget.limits()
+    if unknown := sorted(limits.keys() - set(COUNTED)):
+        raise InvalidSpec({f"budget.{name}": f"is not counted here: give {', '.join(COUNTED)}" for name in unknown})
+    return int(limits.get("steps", LEVELS))
 
 
 def _measured(surgery: Surgery, network: Network, sparsity: float, context: Context) -> dict[str, float]:
@@ -109,7 +118,7 @@ class FisherPrune(Prune):
         context.progress(0, 1, f"{self.gradients} gradients take {size / 1e6:,.1f} MB")
         generator = torch.Generator().manual_seed(context.seed)
         rows = torch.randperm(TRAIN, generator=generator)[: self.gradients]
-        found = sample_gradients(network.task, rows, "method.gradients", poll=context.check)
+        found = sample_gradients(network.task, rows, "method.gradients", poll=context.poll)
         context.spend(grad_evals=self.gradients, samples=self.gradients)
         return found
 
@@ -148,13 +157,13 @@ class MfacPrune(FisherPrune):
     def surgery(self, network: Network, context: Context) -> Surgery:
         if self.block > len(network.weights):
             raise InvalidSpec({"method.block": f"must be at most {len(network.weights)}, the number of parameters"})
-        fisher = StaticFisher(self.sampled(network, context), self.damping, self.block, context.check)
+        fisher = StaticFisher(self.sampled(network, context), self.damping, self.block, context.poll)
         context.account(state_bytes=fisher.v.numel() * fisher.v.element_size())
         diagonal = fisher.diagonal()
 
         def remove(weights: Tensor, removed: Tensor) -> Tensor:
             # 5: move by -F⁻¹v, where v_i = w_i/[F⁻¹]_ii on the removed set, then mask
-            context.check()
+            context.poll()
             return zeroed(weights - fisher.multiply((weights / diagonal).masked_fill(~removed, 0)), removed)
 
         return Surgery(network.weights.square() / (2 * diagonal), remove)
