@@ -118,10 +118,11 @@ def flag_median(
     Rows of length zero get no weight and v = 0. Everything happens in coordinates of the rows' span: with K the
     Gram matrix of the normalised rows G', G' = U K^(1/2) where the columns of U are orthonormal.
     """
-    lengths = gradients.double().norm(dim=1)
+    products = gram(gradients)
+    lengths = products.diagonal().sqrt()
     alive = lengths > 0
     inverse = torch.where(alive, 1 / lengths.where(alive, torch.ones_like(lengths)), 0.0)
-    values, vectors = torch.linalg.eigh(gram(gradients) * inverse * inverse[:, None])
+    values, vectors = torch.linalg.eigh(products * inverse * inverse[:, None])
     kept = values > RANK * values[-1].clamp(min=TINY)
     roots = values.where(kept, torch.zeros_like(values)).sqrt()
     points = vectors * roots @ vectors.T  # K^(1/2): its columns are the normalised rows, in coordinates of U
