@@ -19,8 +19,9 @@ class FlagAggregator(AggregationRule):
     gradient is one vote among others. The direction is of unit order: the rate is not that of a mean, and must be
     lowered towards the end where a precise minimum is wanted. O(n p^2) a round.
 
-    Use it against few attackers that do not agree with each other, or send gradients of odd length. It loses when
-    attackers who agree are many: their common direction is explained as well as the honest one.
+    Use it against attackers that do not agree with each other, or send gradients of odd length. It loses where they
+    agree, even if they are few: one and the same lie within the honest spread is explained as well as the honest
+    direction, and there a trimmed mean did better.
 
     `alpha`, `beta`: of the Beta density that v is modelled by; (1, 1/2) is the flag median. `pairs`: weight of the
     differences between gradients, 0 for none (its cost then grows as p^2 columns).
