@@ -136,5 +136,5 @@ claim = Claim(
              traffic),
         Part("one machine alone (MeZO)", ALONE, alone),
     ],
-    seconds=240.0,
+    seconds=180.0,
 )

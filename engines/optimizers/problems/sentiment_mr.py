@@ -57,7 +57,8 @@ class Sentences(Spec):
 
 def word_vectors(x: np.ndarray, words: int, width: int) -> np.ndarray:
     """Singular vectors, times roots of singular values, of positive pointwise mutual information (Levy and Goldberg,
-    2014) of words at most `NEAR` apart; scaled to a mean square of 1. Shape (words, width), padding 0."""
+    2014) of words at most `NEAR` apart; scaled to a mean square of 1. Shape (words, width);
+    0, but for rounding, for padding and unknown words."""
     from scipy.sparse import coo_array
     from scipy.sparse.linalg import svds
 
@@ -66,7 +67,7 @@ def word_vectors(x: np.ndarray, words: int, width: int) -> np.ndarray:
     known = (first > UNKNOWN) & (second > UNKNOWN)
     counts = coo_array((np.ones(known.sum()), (first[known], second[known])), (words, words)).tocsr()
     together = (counts + counts.T).tocoo()
-    often = np.maximum(together.sum(0), 1.0)
+    often = together.sum(0)
     information = np.log(together.data * often.sum() / (often[together.row] * often[together.col]))
     table = coo_array((np.maximum(information, 0), (together.row, together.col)), (words, words)).tocsr()
     left, values, _ = svds(table, k=width, v0=np.ones(words))
@@ -80,7 +81,7 @@ class SentimentMr(TrainingProblem):
     A sentence is the mean of its words' vectors, or (`transformer`) of what one causal block makes of them, and a
     linear layer judges it. Vectors start from how words occur together in the training part, without its labels, or
     from noise; `frozen` leaves them as they are. 10,662 sentences are split 80/10/10 once and for all; rates are picked
-    on the validation part. With all of them a bag of embeddings reaches a test accuracy of about 0.75.
+    on the validation part. AdamW reaches a test accuracy of about 0.7 with 2,000 of them.
 
     Sizes: 2,000 training sentences; all 8,529; all, for 100 epochs instead of 20. The test part is always whole.
     """
