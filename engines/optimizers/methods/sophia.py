@@ -133,8 +133,8 @@ class Sophia(FirstOrder):
     It loses where the Hessian is far from diagonal, and on charlm at quick size to an AdamW whose rate was tuned there.
     `win_rate`, the share of coordinates that are not clipped, is streamed; 0.1 to 0.5 is healthy, raise `gamma` for
     more. Clipping the gradient's norm belongs to the recipe for networks; set `grad_clip` to 0 where scales differ by
-    nature, as in curvature. Estimates are paid from a budget in `grad_evals`, so that such a run ends a little before
-    its schedule does.
+    nature, as in curvature of a large spread: the steepest coordinate would slow down all others. Estimates are paid
+    from a budget in `grad_evals`, so that such a run ends a little before its schedule does.
     """
 
     id: ClassVar[str] = "sophia"
@@ -143,7 +143,7 @@ class Sophia(FirstOrder):
         "Liu, Li, Hall, Liang and Ma", 2024,
         "Sophia: A Scalable Stochastic Second-order Optimizer for Language Model Pre-training", "ICLR", "2305.14342")
 
-    lr: float = param(1e-3, "peak learning rate: the furthest that a coordinate moves a step", log=True, gt=0, le=1000)
+    lr: float = param(3e-3, "peak learning rate: the furthest that a coordinate moves a step", log=True, gt=0, le=1000)
     estimator: Literal["auto", "gnb", "hutchinson"] = param(
         "auto", "how the Hessian's diagonal is estimated: gnb (needs logits), hutchinson, or gnb where it can be")
     every: int = param(10, "steps from one estimate to the next", unit="steps", ge=1, le=1_000_000)
