@@ -74,11 +74,12 @@ class Mfac(FirstOrder):
 
     Use it for second-order steps on models of up to some million parameters when memory is there: it keeps
     m gradients, m·d·4 bytes (refused above 2 GiB). A step costs two passes over the window and one m x m
-    factorisation, in float64. It loses to SGD and Adam where a gradient is cheap compared with those passes
-    and time counts more than steps, and on long runs of small networks, where first-order methods get there too.
+    factorisation, in float64. It loses to SGD and Adam where a gradient is cheap compared with those passes and time
+    counts more than steps: on mlp-digits a run takes about four times as long as SGD's.
 
-    While the window fills, directions are longer than later on: a warm-up of some windows helps. Steps also grow as
-    gradients vanish, up to g/λ: a larger damping calms them. Streams `cosine`, between the gradient and its direction.
+    While the window fills, directions are longer than later on. Steps also grow as gradients vanish, up to g/λ: a
+    larger damping calms them; with windows of 128 mlp-digits wants 1e-3, and loses to SGD in steps too at 1e-4 and
+    below. Streams `cosine`, between the gradient and its direction.
     """
 
     id: ClassVar[str] = "mfac"
