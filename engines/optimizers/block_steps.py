@@ -42,10 +42,6 @@ def largest(matrix: Any) -> float:
     return float(abs(matrix).sum(axis=1).max())
 
 
-def soft(value: Array, by: Array | float) -> Array:
-    return np.sign(value) * np.maximum(np.abs(value) - by, 0)
-
-
 def proximal(matrix: Any, slope: Array, x: Array, l1: float, poll: Poll = lambda: None) -> Array:
     """The d that makes slope'd + d'Hd/2 + l1 |x + d|₁ smallest, by coordinate descent on the block's own model."""
     full = dense(matrix)

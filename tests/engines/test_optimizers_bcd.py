@@ -410,7 +410,7 @@ def test_logistic_objectives_fall(quick_run, data_root, problem, method):
 
 
 def test_blocks_that_hold_the_support_converge_superlinearly(quick_run, data_root):
-    result = quick_run("l1-logreg-a9a", {"id": "bcd", "tau": 60}, steps=10)
+    result = quick_run("l1-logreg-a9a", {"id": "bcd", "tau": 40}, steps=8)
     gap = result.series["gap"][1]
     assert abs(gap[-1]) < 1e-14 and result.summary["support/errors"] <= 2
     falling = [b / a for a, b in itertools.pairwise(gap) if b > 1e-13]

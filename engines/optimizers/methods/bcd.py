@@ -37,7 +37,8 @@ class Bcd(Method):
       search) or `exact` (quadratic losses; the same as Newton's step there, but solved for l1 too).
 
     With an L1 penalty slopes are shortest subgradients, and the block's step is a proximal one or a two-metric
-    projection. The support becomes fixed after finitely many steps; blocks that hold it then converge superlinearly.
+    projection (worse for large blocks: what is zero moves without regard to the rest). The support becomes fixed after
+    finitely many steps; blocks that hold it then converge superlinearly.
 
     Use it when columns are sparse and scales uneven, when the solution is sparse, or when the Hessian is nearly a
     forest. It loses to L-BFGS and to Newton's method on small dense problems, where a full gradient costs
