@@ -108,8 +108,8 @@ def speedup(results: Sequence[Result]) -> Verdict:
 def superlu(results: Sequence[Result]) -> Verdict:
     ours, other = (result.summary["solve/seconds"] for result in results)
     return Verdict(other / ours, None, "times", "measured",
-                   f"messages {ours * 1e3:.1f} ms, SuperLU {other * 1e3:.1f} ms: in compiled code, and on a tree "
-                   "without fill, so that only its call differs from messages")
+                   f"messages {ours * 1e3:.1f} ms, SuperLU {other * 1e3:.1f} ms: it finds no fill on a tree, so "
+                   "that its time grows as slowly, and its code is compiled")
 
 
 # -- the support
