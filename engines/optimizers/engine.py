@@ -6,6 +6,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -113,6 +114,7 @@ class Optimizer(Method):
     checkpointable: ClassVar[bool] = True
     line_search: ClassVar[bool] = False  # whether `step` evaluates the loss itself, through a closure
     planned: ClassVar[bool] = False  # whether its schedule needs a number of steps, not only seconds
+    learned: ClassVar[frozenset[str]] = frozenset()  # what the optimizer keeps in its groups beside hyperparameters
 
     def build(self, parameters: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
         """The optimizer over named parameters. The loop sets `lr` of every group before each step."""
@@ -129,6 +131,10 @@ class Optimizer(Method):
 
     def refine(self, batch: Tensor) -> None:
         """Between the gradient of `batch` and the step. Not called for line searches."""
+
+    def judged(self, optimizer: torch.optim.Optimizer) -> AbstractContextManager[None]:
+        """Inside, the model holds the weights that are evaluated, where those that are trained are others."""
+        return nullcontext()
 
     def segments(self, total: int) -> list[Segment]:
         """The plan for `total` steps, side branches included: their lengths add up to at most `total`."""
@@ -335,7 +341,7 @@ class Training:
 
     def _evaluate(self) -> dict[str, float]:
         if self._evaluated is None or self._evaluated[0] != self.done:
-            with self.context.evaluating(), torch.no_grad():
+            with self.context.evaluating(), torch.no_grad(), self.method.judged(self.optimizer):
                 self._evaluated = (self.done, self.task.evaluate(self.context.poll))
         return self._evaluated[1]
 
@@ -412,7 +418,8 @@ class Training:
         self._return_to(state["now"])
         for group, own in zip(self.optimizer.param_groups, ours, strict=True):
             # a leg may go on with other hyperparameters than the one before it
-            group.update({name: own[name] for name in self.optimizer.defaults if name in own})
+            group.update({name: own[name] for name in self.optimizer.defaults.keys() - self.method.learned
+                          if name in own})
         self.main, self.done, self.at, self.entered = state["main"], state["done"], state["at"], state["entered"]
         self._reports, self._reported, self._evaluations = state["reports"], state["reported"], state["evaluations"]
         self.spent = state["spent"]

@@ -11,8 +11,11 @@ from engines.core import BudgetSpent, Cancelled, Diverged, InvalidSpec, MemoryRe
 from engines.core import engines as catalogue
 from engines.optimizers import engine as loop
 from engines.optimizers.methods.adamw import AdamW
+from engines.optimizers.methods.dog import Dowg
 from engines.optimizers.methods.lamb import Lamb
 from engines.optimizers.methods.lbfgs import Lbfgs
+from engines.optimizers.methods.prodigy import DAdaptAdam, DAdaptSgd, Prodigy
+from engines.optimizers.methods.schedule_free import ScheduleFree
 from engines.optimizers.methods.wsd import Wsd
 from engines.optimizers.problems.charlm import Charlm
 from engines.optimizers.problems.logreg_a9a import LogregA9a
@@ -21,7 +24,9 @@ from engines.optimizers.problems.river_valley import RiverValley
 
 
 def all_methods():
-    return sorted(catalogue()["optimizers"].methods)
+    """Those that train on mlp-digits; L-BFGS does with a full batch."""
+    return sorted(id for id, method in catalogue()["optimizers"].methods.items() if issubclass(method, loop.Optimizer)
+                  and method().accepts(MlpDigits(batch=1437)) is None)
 
 
 @pytest.mark.parametrize("method", all_methods())
@@ -78,6 +83,11 @@ CASES = [
     (Wsd(schedule="wsd", ends=[0.4, 1.0], decay=0.2), RiverValley(), {"steps": 60}),
     (Wsd(ends=[0.4, 1.0], decay=0.2), RiverValley(), {"steps": 60}),
     (Lbfgs(iterations=3), LogregA9a(), {"steps": 12}),
+    (Prodigy(), MlpDigits(), {"steps": 60}),
+    (DAdaptAdam(), MlpDigits(), {"steps": 60}),
+    (DAdaptSgd(), MlpDigits(), {"steps": 60}),
+    (Dowg(), MlpDigits(), {"steps": 60}),
+    (ScheduleFree(), MlpDigits(), {"steps": 60}),
     (AdamW(), Charlm(), {"steps": 12}),
 ]
 
