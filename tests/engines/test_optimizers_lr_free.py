@@ -67,7 +67,7 @@ def test_dog_and_dowg_are_the_papers(value, weighted):
         distance = max(distance, np.linalg.norm(x - START))
         weight = distance if weighted else 1.0
         gradients += weight**2 * g @ g
-        x = x - weight * distance / math.sqrt(gradients + 1e-8) * g
+        x = x - weight * distance / math.sqrt(gradients + (0 if weighted else 1e-8)) * g
         share = 9 / (step + 8)
         average = (1 - share) * average + share * x
         np.testing.assert_allclose(np.concatenate([part.detach().numpy().ravel() for part in parts]), x, rtol=1e-9)

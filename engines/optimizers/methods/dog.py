@@ -50,7 +50,10 @@ class DistanceOptimizer(torch.optim.Optimizer):
         shared["distance"] = distance = torch.maximum(shared["distance"], moved)
         weight = distance if group["weighted"] else torch.ones_like(distance)
         shared["gradients"] = shared["gradients"] + (weight * norm(gradients)) ** 2
-        shared["rate"] = group["lr"] * weight * distance / (shared["gradients"] + self.EPS).sqrt()
+        # DoWG has no epsilon: beside its weights, which begin at 1e-12, none would be small
+        sum_of_squares = shared["gradients"] + (0.0 if group["weighted"] else self.EPS)
+        smallest = torch.finfo(sum_of_squares.dtype).tiny  # where all gradients were zero
+        shared["rate"] = group["lr"] * weight * distance / sum_of_squares.clamp_min(smallest).sqrt()
         torch._foreach_sub_(values, torch._foreach_mul(gradients, shared["rate"]))
         shared["steps"] += 1
         torch._foreach_lerp_(self.states(values, "average"), values,
