@@ -109,7 +109,7 @@ def test_looking_at_the_average_changes_nothing():
 
 
 @pytest.mark.parametrize("method, accuracy", [
-    ("prodigy", 0.85), ("dadapt-adam", 0.5), ("dog", 0.85), ("dowg", 0.85), ("schedule-free", 0.85)])
+    ("prodigy", 0.85), ("dadapt-adam", 0.5), ("dog", 0.85), ("schedule-free", 0.85)])
 def test_defaults_learn_the_digits(quick_run, method, accuracy):
     """In ten epochs; D-Adaptation's estimate is still growing then."""
     run = quick_run("mlp-digits", method, samples=14_370)

@@ -118,7 +118,8 @@ class Dog(Distance):
 class Dowg(Distance):
     """DoG with gradients weighted by the distance at which they were met: later ones, from further away, count more.
 
-    Use it instead of DoG where the start is far from the solution. It loses where DoG loses.
+    Use it instead of DoG on convex problems whose solution is far from the start. It loses where DoG loses, and on
+    networks: on mlp-digits its distance grows past what their weights bear, and nothing is learned.
     """
 
     id: ClassVar[str] = "dowg"
