@@ -22,9 +22,9 @@ def error_curves(title: str, curves: Mapping[str, Curve]) -> dict[str, Any]:
         "xaxis": {"domain": [0.0, 0.47], "title": {"text": "sent to the server (MB)"}},
         "xaxis2": {"domain": [0.53, 1.0], "title": {"text": "step"}},
         "xaxis3": {"anchor": "y3", "title": {"text": "step"}},
-        "yaxis": {"domain": [0.42, 1.0], "type": "log", "exponentformat": "power",
-                  "title": {"text": "squared distance to the solution"}},
-        "yaxis3": {"domain": [0.0, 0.25], "anchor": "x3", "title": {"text": "MB sent"}},
+        "yaxis": {"domain": [0.55, 1.0], "type": "log", "exponentformat": "power",
+                  "title": {"text": "squared distance"}},
+        "yaxis3": {"domain": [0.0, 0.28], "anchor": "x3", "title": {"text": "MB sent"}},
         "legend": {"orientation": "h", "y": -0.15},
     }
     return {"data": [left, right, *below], "layout": layout}
