@@ -154,10 +154,6 @@ def csv_file(name: str, rows: Rows) -> dict[str, str]:
 # -- grids ---------------------------------------------------------------------------------------------
 
 
-# New columns, and those that a grid had before anyone could listen.
-COLUMNS_ARE_THERE = ("newColumnsLoaded", "firstDataRendered")
-
-
 def grid(name: str, title: str, *controls: Any, **options: Any) -> html.Section:
     """A sortable, filterable table with a choice of columns, which the browser remembers, and a CSV of what it shows.
 
@@ -175,8 +171,9 @@ def grid(name: str, title: str, *controls: Any, **options: Any) -> html.Section:
         dag.AgGrid(
             id=name, columnDefs=[], rowData=[], getRowId="params.data.id", className="grid",
             defaultColDef={"sortable": True, "resizable": True, "filter": True},
-            eventListeners={event: ["restoreColumns(params)"] for event in COLUMNS_ARE_THERE},
-            dashGridOptions={"theme": {"function": "boardTheme(themeQuartz)"}, "animateRows": False,
+            eventListeners={"newColumnsLoaded": ["restoreColumns(params)"]},
+            # the number that a grid gets otherwise depends on which grid of the page comes first
+            dashGridOptions={"gridId": name, "theme": {"function": "boardTheme(themeQuartz)"}, "animateRows": False,
                              "enableCellTextSelection": True, "ensureDomOrder": True, "tooltipShowDelay": 400,
                              "suppressDragLeaveHidesColumns": True, **options}),
     ])

@@ -81,6 +81,14 @@
     if (narrow) api.setColumnWidths(columns.filter((one) => one.isPinned()).map((key) => ({ key, newWidth: 150 })));
   };
 
+  // A grid whose columns came before its own script did has told nobody of them.
+  new MutationObserver((_, observer) => {
+    const menus = document.querySelectorAll("details[data-columns]");
+    if (!menus.length) return;
+    observer.disconnect();
+    menus.forEach((menu) => window.dash_ag_grid.getApiAsync(menu.dataset.columns).then(restore));
+  }).observe(document.documentElement, { childList: true, subtree: true });
+
   const offer = async (menu) => {
     const api = await window.dash_ag_grid.getApiAsync(menu.dataset.columns);
     const body = menu.querySelector(".menu-body");

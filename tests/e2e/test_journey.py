@@ -23,10 +23,12 @@ def submit(stack: Stack, name: str, steps: int, method: str = "sgd", **more: obj
 def test_answers_that_come_late_undo_nothing(page: Page, stack: Stack) -> None:
     """Who clicks faster than the server answers gets what was clicked, in that order."""
     page.goto("/experiments/new")
-    held: list[Route] = []
-    page.route(re.compile(r"/experiments/new$"), lambda route: route.continue_() if held else held.append(route))
     page.get_by_label("problem", exact=True).select_option("mlp-digits")
     methods = page.get_by_role("group", name="Add a method")
+    expect(methods.get_by_role("button", name="lamb", exact=True)).to_be_visible()
+    held: list[Route] = []
+    page.route(re.compile(r"/experiments/new$"), lambda route: route.continue_() if held else held.append(route))
+    page.get_by_label("problem", exact=True).select_option("ae-digits")
     for method in ("sgd", "adamw", "lamb"):
         methods.get_by_role("button", name=method, exact=True).click()
     page.wait_for_timeout(500)
@@ -34,6 +36,7 @@ def test_answers_that_come_late_undo_nothing(page: Page, stack: Stack) -> None:
     boxes = page.locator(".method-box header .muted")
     expect(boxes).to_have_text(["sgd", "adamw", "lamb"])
     page.get_by_role("button", name="Remove sgd").click()
+    expect(boxes).to_have_text(["adamw", "lamb"])
     page.get_by_role("button", name="Remove lamb").click()
     expect(boxes).to_have_text(["adamw"])
 

@@ -59,7 +59,7 @@ class Site:
         self._prepare()
         self._start_processes()
         wait_for(lambda: self.online() == set(self.homes), "the fleet")
-        wait_for(lambda: bool(self.client.get("/api/v1/engines").raise_for_status().json()), "the catalogue")
+        wait_for(lambda: bool(self.client.get("/api/v1/catalogue").raise_for_status().json()), "the catalogue")
 
     def _configure(self) -> None:
         url = self.postgres.url(self.line.port)

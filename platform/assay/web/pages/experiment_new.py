@@ -118,7 +118,8 @@ def _boxes(draft: Draft, methods: list[Method], errors: dict[str, str]) -> list[
             error = error or f"does not accept {draft.problem}: {reason}"
         shown = fields.fields(method.schema, one.typed, f"m{i}", own) if method else []
         boxes.append({
-            "index": i, "prefix": f"m{i}", "id": one.id, "method": method, "fields": shown,
+            "index": i, "nth": [other.id for other in draft.methods[:i]].count(one.id),
+            "prefix": f"m{i}", "id": one.id, "method": method, "fields": shown,
             "error": error or ("" if method else "no worker offers this method any more"),
             "changed": sum(field.value != field.default for field in shown) or any(field.error for field in shown),
         })

@@ -154,7 +154,8 @@ def _boxes(draft: SweepDraft, methods: list[Method], errors: dict[str, str],
             error = error or f"does not accept {draft.problem}: {reason}"
         under = {f"m{i}{name}": text for name, text in own.items()}
         boxes.append({
-            "index": i, "prefix": f"m{i}", "id": one.id, "method": method,
+            "index": i, "nth": [other.id for other in draft.methods[:i]].count(one.id),
+            "prefix": f"m{i}", "id": one.id, "method": method,
             "error": error or ("" if method else "no worker offers this method any more"),
             "fields": _varied(method.schema, one.typed, f"m{i}", under, axis_errors) if method else [],
         })
